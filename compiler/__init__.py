@@ -1,0 +1,1 @@
+"""The compiler: from a model file to an artifact."""

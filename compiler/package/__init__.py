@@ -1,0 +1,1 @@
+"""Package: memory plan, generated C, weights, link, manifest."""

@@ -1,0 +1,1 @@
+"""Passes: rewrites of Relax modules, one rewrite a file."""

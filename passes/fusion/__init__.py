@@ -1,0 +1,1 @@
+"""Fusion: groups of operators that become one kernel each."""

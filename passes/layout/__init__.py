@@ -1,0 +1,1 @@
+"""Layout: how every intermediate tensor is stored."""

@@ -1,0 +1,1 @@
+"""Precision: which element type each operator computes in."""

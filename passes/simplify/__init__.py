@@ -1,0 +1,1 @@
+"""Simplify: fewer and simpler operators, the same numbers."""

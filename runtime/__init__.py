@@ -1,0 +1,1 @@
+"""The runtime: a thin loader for compiled libraries; needs numpy only."""

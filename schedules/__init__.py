@@ -1,0 +1,1 @@
+"""Schedules: templates that turn a workload into a kernel for a target."""

@@ -1,0 +1,111 @@
+"""The registry of schedule templates: who makes the kernel for a workload on a target."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..knobs import Knobs, Value
+from ..targets.target import Target
+from ..workload import Workload
+
+if TYPE_CHECKING:
+    from tvm.tirx import PrimFunc
+
+Build = Callable[[Workload, Target, Knobs], "PrimFunc"]
+ChooseLayouts = Callable[[Workload, Target], Workload]
+
+_HOMES = ("generic", "x86")
+
+
+class NotApplicable(Exception):
+    """A template does not make this workload; the next one in line is asked."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A way to make one family of kernels.
+
+    Attributes:
+        name: the function's name.
+        family: the workload family it makes.
+        arch: the target's architecture, "" for every one.
+        needs: CPU features without which it does not apply.
+        dtypes: element types of the first output it makes; empty for all.
+        build: makes the scheduled PrimFunc; its parameters are the workload's inputs, then its outputs, as stored.
+        layouts: returns the workload with the operand layouts this template wants, or raises NotApplicable.
+    """
+
+    name: str
+    family: str
+    arch: str
+    needs: frozenset[str]
+    dtypes: frozenset[str]
+    build: Build
+    layouts: ChooseLayouts | None
+
+    def fits(self, work: Workload, target: Target) -> bool:
+        """Return whether family, target and element type allow this template."""
+        return (
+            self.family == work.family
+            and self.arch in ("", target.arch)
+            and self.needs <= target.features
+            and (not self.dtypes or work.outputs[0].dtype in self.dtypes)
+        )
+
+    @property
+    def specificity(self) -> tuple[bool, int, bool]:
+        """The key by which the most specific template comes last."""
+        return (bool(self.arch), len(self.needs), bool(self.dtypes))
+
+
+_TEMPLATES: list[Template] = []
+
+
+def template(
+    family: str,
+    *,
+    arch: str = "",
+    needs: tuple[str, ...] = (),
+    dtypes: tuple[str, ...] = (),
+    layouts: ChooseLayouts | None = None,
+) -> Callable[[Build], Build]:
+    """Register the decorated function as a template."""
+
+    def decorate(build: Build) -> Build:
+        name = getattr(build, "__name__", family)
+        _TEMPLATES.append(Template(name, family, arch, frozenset(needs), frozenset(dtypes), build, layouts))
+        return build
+
+    return decorate
+
+
+def candidates(work: Workload, target: Target) -> list[Template]:
+    """Return the templates that fit, the most specific first."""
+    for home in _HOMES:
+        importlib.import_module(f".{home}", __package__)
+    fitting = [each for each in _TEMPLATES if each.fits(work, target)]
+    return sorted(fitting, key=lambda each: each.specificity, reverse=True)
+
+
+def choose_layouts(work: Workload, target: Target) -> Workload | None:
+    """Return the workload as its best template wants its operands stored; None when no template has a wish."""
+    for each in candidates(work, target):
+        if each.layouts:
+            try:
+                return each.layouts(work, target)
+            except NotApplicable:
+                continue
+    return None
+
+
+def build_kernel(work: Workload, target: Target, overrides: Mapping[str, Value] | None = None) -> PrimFunc | None:
+    """Return the kernel of the most specific template that makes this workload; None when there is none."""
+    for each in candidates(work, target):
+        try:
+            return each.build(work, target, Knobs(overrides)).with_attr("tilewright.template", each.name)
+        except NotApplicable:
+            continue
+    return None

@@ -1,0 +1,1 @@
+"""Targets: machines as rows of data, and the toolchains that link for them."""
