@@ -1,0 +1,64 @@
+"""The named phases between a frontend and the package, readable as a table of contents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..targets.target import Target
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+
+
+@dataclass(frozen=True)
+class PhaseContext:
+    """What a phase may read besides the module.
+
+    Attributes:
+        target: the machine to compile for.
+        optimization: 0 leaves out what only makes the library faster; 3 is everything.
+    """
+
+    target: Target
+    optimization: int = 3
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One named phase.
+
+    Attributes:
+        name: as ``--dump`` and ``--stop-after`` take it.
+        description: one line for people.
+        run: from the module before to the module after.
+        check: the executable spec: raises AssertionError when the module is not what the phase promises.
+    """
+
+    name: str
+    description: str
+    run: Callable[[IRModule, PhaseContext], IRModule]
+    check: Callable[[IRModule, PhaseContext], None]
+
+
+@dataclass(frozen=True)
+class PhaseEvent:
+    """Told to an observer after each phase: its name, how many seconds it took, and the module it left (None once there is none)."""
+
+    name: str
+    seconds: float
+    module: IRModule | None
+
+
+Observer = Callable[[PhaseEvent], None]
+
+
+def run_phases(module: IRModule, phases: Sequence[Phase], context: PhaseContext, observe: Observer) -> IRModule:
+    """Run phases in order, telling the observer after each."""
+    for phase in phases:
+        start = time.perf_counter()
+        module = phase.run(module, context)
+        observe(PhaseEvent(phase.name, time.perf_counter() - start, module))
+    return module
