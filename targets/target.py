@@ -29,7 +29,8 @@ class Target:
         arch: the family of instruction sets: "x86", "arm", "riscv".
         triple: the GNU triple ("x86_64-linux-gnu").
         tvm: TVM's target dictionary as pairs.
-        features: CPU features in Linux's spelling ("avx2", "fma", "avx512f", "avx512_vnni"), all checked when a library loads.
+        features: CPU features in Linux's spelling ("avx2", "fma", "avx512f", "avx512_vnni"): those that generated code
+            may use, all checked when a library loads.
         facts: vector width, registers, caches, cores.
         toolchain: names of toolchains to try, best first.
     """
