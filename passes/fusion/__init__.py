@@ -1,1 +1,4 @@
 """Fusion: groups of operators that become one kernel each."""
+
+from .fuse import fuse as fuse
+from .fuse import workload_of as workload_of

@@ -1,0 +1,137 @@
+"""Anchors: the operators around which a group forms, and what a workload says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...registry import Registry
+from ...tvm_names import shape_of
+from ...workload import Attribute, attributes
+from .pointwise import operator_name
+
+if TYPE_CHECKING:
+    from tvm.relax import Call, Expr, Var
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The part of a group that is not pointwise.
+
+    Attributes:
+        family: the workload family.
+        operands: the tensors it reads.
+        attrs: the family's attributes.
+        views: variables between the operands and the anchor that it reads through instead of from memory.
+    """
+
+    family: str
+    operands: tuple[Expr, ...]
+    attrs: tuple[tuple[str, Attribute], ...]
+    views: tuple[Var, ...] = ()
+
+
+#: Finds the transpose that defines an expression, None for anything else.
+FindTranspose = Callable[["Expr"], "Call | None"]
+_ANCHORS: Registry[Callable[["Call", FindTranspose], Anchor | None]] = Registry("anchor")
+
+#: Anchors that read transposed operands in place.
+READS_TRANSPOSED = frozenset({"matmul"})
+
+
+def anchor_of(call: Call, transpose_of: FindTranspose) -> Anchor | None:
+    """Return the anchor a call is, None for an operator that no family describes."""
+    row = _ANCHORS.get(operator_name(call))
+    return row(call, transpose_of) if row else None
+
+
+def permutation(call: Call) -> tuple[int, ...]:
+    """Return the axes of a ``permute_dims``, non-negative."""
+    rank = len(shape_of(call.args[0]))
+    axes = reversed(range(rank)) if call.attrs.axes is None else call.attrs.axes
+    return tuple(int(axis) % rank for axis in axes)
+
+
+def _ints(values: object) -> tuple[int, ...]:
+    return tuple(int(value) for value in values)  # type: ignore[attr-defined]
+
+
+def _axes(call: Call, axes: object) -> tuple[int, ...]:
+    rank = len(shape_of(call.args[0]))
+    chosen = range(rank) if axes is None else _ints(axes)
+    return tuple(sorted(axis % rank for axis in chosen))
+
+
+@_ANCHORS.register("nn.conv2d")
+def _conv2d(call: Call, _: FindTranspose) -> Anchor | None:
+    attrs = call.attrs
+    if (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "OIHW"):
+        return None
+    described = {
+        "strides": _ints(attrs.strides),
+        "padding": _ints(attrs.padding),
+        "dilation": _ints(attrs.dilation),
+        "groups": int(attrs.groups),
+    }
+    return Anchor("conv2d", tuple(call.args), attributes(described))
+
+
+@_ANCHORS.register("matmul")
+def _matmul(call: Call, transpose_of: FindTranspose) -> Anchor | None:
+    if any(len(shape_of(each)) < 2 for each in call.args):
+        return None
+    operands, axes, views = [], [], []
+    for operand in call.args:
+        transpose = transpose_of(operand)
+        operands.append(transpose.args[0] if transpose is not None else operand)
+        axes.append(permutation(transpose) if transpose is not None else tuple(range(len(shape_of(operand)))))
+        views += [operand] if transpose is not None else []
+    described = {"a_axes": axes[0], "b_axes": axes[1], "out_axes": tuple(range(len(shape_of(call))))}
+    return Anchor("matmul", tuple(operands), attributes(described), tuple(views))
+
+
+@_ANCHORS.register("nn.softmax")
+def _softmax(call: Call, _: FindTranspose) -> Anchor:
+    axis = int(call.attrs.axis) % len(shape_of(call))
+    return Anchor("softmax", tuple(call.args), attributes({"axis": axis}))
+
+
+@_ANCHORS.register("nn.layer_norm")
+def _layer_norm(call: Call, _: FindTranspose) -> Anchor | None:
+    axes = _axes(call, call.attrs.axes)
+    rank = len(shape_of(call))
+    if axes != tuple(range(rank - len(axes), rank)):
+        return None
+    return Anchor("layer_norm", tuple(call.args), attributes({"axes": axes, "epsilon": float(call.attrs.epsilon)}))
+
+
+@_ANCHORS.register("nn.max_pool2d", "nn.avg_pool2d")
+def _pool2d(call: Call, _: FindTranspose) -> Anchor | None:
+    attrs = call.attrs
+    if attrs.layout != "NCHW":
+        return None
+    described: dict[str, Attribute] = {
+        "kind": operator_name(call).split(".")[1][:3],
+        "window": _ints(attrs.pool_size),
+        "strides": _ints(attrs.strides),
+        "padding": _ints(attrs.padding),
+        "dilation": _ints(attrs.dilation),
+        "count_include_pad": bool(attrs.count_include_pad),
+    }
+    return Anchor("pool2d", tuple(call.args), attributes(described))
+
+
+@_ANCHORS.register("sum", "mean", "max", "min", "prod")
+def _reduce(call: Call, _: FindTranspose) -> Anchor:
+    described: dict[str, Attribute] = {
+        "kind": operator_name(call),
+        "axes": _axes(call, call.attrs.axis),
+        "keepdims": bool(call.attrs.keepdims),
+    }
+    return Anchor("reduce", tuple(call.args), attributes(described))
+
+
+@_ANCHORS.register("permute_dims")
+def _transpose(call: Call, _: FindTranspose) -> Anchor:
+    return Anchor("transpose", tuple(call.args), attributes({"axes": permutation(call)}))

@@ -1,0 +1,136 @@
+"""Turn groups into private functions with workloads, and ``main`` into calls of them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ...tvm_names import dtype_of, shape_of
+from ...workload import PointwiseProgram, PointwiseStep, TensorType, Workload, attributes
+from .graph import Graph
+from .group import Group
+from .pointwise import is_pointwise, operator_name, scalar_constant, step_of, tensor_arguments
+
+if TYPE_CHECKING:
+    from tvm.relax import Call, Expr, Function, Var
+
+#: The attribute under which a group function carries its workload as JSON.
+WORKLOAD = "tilewright.workload"
+
+
+def tensor_type(expr: Expr) -> TensorType:
+    """Return the logical type of a tensor expression, stored row-major."""
+    return TensorType(shape_of(expr), dtype_of(expr))
+
+
+class GroupEmitter:
+    """Builds one group's function: its operands in kernel order, its workload, its body.
+
+    Attributes:
+        operands: the outside expressions the group reads: the anchor's, then the epilogue's.
+    """
+
+    def __init__(self, graph: Graph, group: Group) -> None:
+        self.graph = graph
+        self.group = group
+        self.calls = [graph.calls[index] for index in group.members]
+        self.result = graph.bindings[group.members[-1]].var
+        self.operands: list[Expr] = list(group.anchor.operands) if group.anchor and not group.opaque else []
+        self.arity = len(self.operands)
+
+    @property
+    def name(self) -> str:
+        """A readable name: the operators it computes."""
+        names = [operator_name(call).split(".")[-1] for call in self.calls]
+        return re.sub(r"\W", "_", "_".join(["fused" if len(names) > 1 else "only", *names[:6]]))[:64]
+
+    def workload(self) -> Workload:
+        """Return the workload; fills ``operands`` with what the epilogue reads."""
+        if self.group.opaque:
+            return self._opaque()
+        epilogue = self._program()
+        anchor = self.group.anchor
+        return Workload(
+            family=anchor.family if anchor else "pointwise",
+            inputs=tuple(tensor_type(each) for each in self.operands),
+            outputs=(tensor_type(self.result),),
+            attrs=anchor.attrs if anchor else (),
+            anchor_arity=self.arity,
+            epilogue=epilogue if epilogue.steps else None,
+        )
+
+    def _opaque(self) -> Workload:
+        (call,) = self.calls
+        tensors = tensors_in(call)
+        self.operands = list(dict.fromkeys(tensors))
+        inputs = tuple(tensor_type(each) for each in self.operands)
+        others = [str(arg) for arg in call.args if not tensors_in_arg(arg)]
+        places = [self.operands.index(each) for each in tensors]
+        described = {"operator": operator_name(call), "arguments": f"{call.attrs} {others} {places}"}
+        return Workload("opaque", inputs, _output_types(self.result), attributes(described), len(inputs))
+
+    def _program(self) -> PointwiseProgram:
+        """Return the pointwise members as a program; appends what they read from outside to ``operands``."""
+        variables = {self.graph.bindings[index].var: self.graph.calls[index] for index in self.group.members}
+        pointwise = {var: call for var, call in variables.items() if is_pointwise(call)}
+        read = dict.fromkeys(arg for call in pointwise.values() for arg in tensor_arguments(call))
+        outside = [arg for arg in read if arg not in variables]
+        scalars = {arg: value for arg in outside if (value := scalar_constant(arg)) is not None}
+        self.operands += [arg for arg in outside if arg not in scalars]
+        given = [self.graph.bindings[self.group.seed].var] if self.group.anchor else []
+        given += self.operands[self.arity :]
+        index: dict[Expr, int] = {each: at for at, each in enumerate(given)}
+        steps: list[PointwiseStep] = []
+        for scalar, value in scalars.items():
+            index[scalar] = len(given) + len(steps)
+            steps.append(PointwiseStep("const", (), dtype_of(scalar), attributes({"value": value})))
+        for var, call in pointwise.items():
+            index[var] = len(given) + len(steps)
+            steps.append(step_of(call, tuple(index[arg] for arg in tensor_arguments(call))))
+        return PointwiseProgram(len(given), tuple(steps))
+
+    def function(self, workload: Workload) -> Function:
+        """Return the group's function: plain Relax operators over its operands."""
+        from tvm import relax
+
+        builder = relax.BlockBuilder()
+        params = [relax.Var(f"p{index}", each.ty) for index, each in enumerate(self.operands)]
+        known: dict[Expr, Expr] = dict(zip(self.operands, params, strict=True))
+        with builder.function("group", params, private=True):
+            with builder.dataflow():
+                for index, call in zip(self.group.members, self.calls, strict=True):
+                    args = [_substitute(arg, known) for arg in call.args]
+                    var = builder.emit(relax.Call(call.op, args, call.attrs, call.ty_args))
+                    known[self.graph.bindings[index].var] = var
+                result = builder.emit_output(var)
+            builder.emit_func_output(result)
+        return builder.finalize()["group"].with_attr(WORKLOAD, workload.to_json())
+
+
+def tensors_in(call: Call) -> list[Expr]:
+    """Return the tensors a call reads, those inside tuples too, in order."""
+    return [each for arg in call.args for each in tensors_in_arg(arg)]
+
+
+def tensors_in_arg(arg: Expr) -> list[Expr]:
+    """Return the tensors one argument holds."""
+    from tvm.relax import Tuple
+    from tvm.relax import TensorType as RelaxTensor
+
+    parts = list(arg.fields) if isinstance(arg, Tuple) else [arg]
+    return [each for each in parts if isinstance(getattr(each, "ty", None), RelaxTensor)]
+
+
+def _output_types(result: Var) -> tuple[TensorType, ...]:
+    from tvm.relax import TupleType
+
+    types = result.ty.fields if isinstance(result.ty, TupleType) else [result.ty]
+    return tuple(TensorType(tuple(map(int, each.shape.values)), str(each.dtype)) for each in types)
+
+
+def _substitute(expr: Expr, known: dict[Expr, Expr]) -> Expr:
+    from tvm.relax import Tuple
+
+    if isinstance(expr, Tuple):
+        return Tuple([_substitute(each, known) for each in expr.fields])
+    return known.get(expr, expr)

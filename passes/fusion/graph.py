@@ -1,0 +1,60 @@
+"""``main`` as a graph: its bindings in order and who reads each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tvm.relax import Call, Expr, Function, Var, VarBinding
+
+
+@dataclass
+class Graph:
+    """The dataflow of one function.
+
+    Attributes:
+        bindings: all bindings in order.
+        calls: operator calls by the position of their binding.
+        position: the binding that defines a variable.
+        readers: for each variable, positions of the bindings that read it; -1 stands for the function's result.
+    """
+
+    bindings: list[VarBinding]
+    calls: dict[int, Call] = field(default_factory=dict)
+    position: dict[Var, int] = field(default_factory=dict)
+    readers: dict[Var, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+
+def variables_of(expr: Expr) -> list[Var]:
+    """Return the variables an expression reads, in order, repeated as often as they stand in it."""
+    from tvm.relax import Call, Tuple, TupleGetItem, Var
+
+    if isinstance(expr, Var):
+        return [expr]
+    parts: list[Expr] = []
+    if isinstance(expr, Call):
+        parts = list(expr.args)
+    elif isinstance(expr, Tuple):
+        parts = list(expr.fields)
+    elif isinstance(expr, TupleGetItem):
+        parts = [expr.tuple_value]
+    return [var for part in parts for var in variables_of(part)]
+
+
+def graph_of(function: Function) -> Graph:
+    """Return the graph of a function whose body is a sequence of bindings."""
+    from tvm.ir import Op
+    from tvm.relax import Call
+
+    graph = Graph([binding for block in function.body.blocks for binding in block.bindings])
+    for index, binding in enumerate(graph.bindings):
+        graph.position[binding.var] = index
+        if isinstance(binding.value, Call) and isinstance(binding.value.op, Op):
+            graph.calls[index] = binding.value
+        for var in variables_of(binding.value):
+            graph.readers[var].append(index)
+    for var in variables_of(function.body.body):
+        graph.readers[var].append(-1)
+    return graph
