@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...workload import Workload
+from ..rebuild import Rename, rebuild
 from .emit import WORKLOAD, GroupEmitter
 from .graph import graph_of
 from .group import Group, form_groups
 
 if TYPE_CHECKING:
     from tvm.ir import GlobalVar, IRModule
-    from tvm.relax import Expr
+    from tvm.relax import Expr, VarBinding
 
 
 def workload_of(function: object) -> Workload | None:
@@ -35,33 +36,19 @@ def fuse(module: IRModule) -> IRModule:
     hidden = {index for group in emitting.values() for index in group.members} - set(emitting)
     builder = relax.BlockBuilder()
     functions: dict[str, GlobalVar] = {}
-    known: dict[Expr, Expr] = {param: param for param in main.params}
-    with builder.function("main", list(main.params)):
-        with builder.dataflow():
-            for index, binding in enumerate(graph.bindings):
-                if index in hidden:
-                    continue
-                value = _renamed(binding.value, known)
-                if index in emitting:
-                    emitter = GroupEmitter(graph, emitting[index])
-                    workload = emitter.workload()
-                    key = workload.to_json()
-                    if key not in functions:
-                        functions[key] = builder.add_func(emitter.function(workload), emitter.name)
-                    value = relax.Call(functions[key], [known.get(each, each) for each in emitter.operands])
-                known[binding.var] = builder.emit(value, binding.var.name)
-            result = builder.emit_output(_renamed(main.body.body, known))
-        builder.emit_func_output(result)
+
+    def transform(binding: VarBinding, rename: Rename) -> Expr | None:
+        index = graph.position[binding.var]
+        if index in hidden:
+            return None
+        if index not in emitting:
+            return rename(binding.value)
+        emitter = GroupEmitter(graph, emitting[index])
+        workload = emitter.workload()
+        key = workload.to_json()
+        if key not in functions:
+            functions[key] = builder.add_func(emitter.function(workload), emitter.name)
+        return relax.Call(functions[key], [rename(each) for each in emitter.operands])
+
+    rebuild(main, builder, transform)
     return builder.finalize()
-
-
-def _renamed(expr: Expr, known: dict[Expr, Expr]) -> Expr:
-    from tvm.relax import Call, Tuple, TupleGetItem
-
-    if isinstance(expr, Call):
-        return Call(expr.op, [_renamed(arg, known) for arg in expr.args], expr.attrs, expr.ty_args)
-    if isinstance(expr, Tuple):
-        return Tuple([_renamed(each, known) for each in expr.fields])
-    if isinstance(expr, TupleGetItem):
-        return TupleGetItem(_renamed(expr.tuple_value, known), expr.index)
-    return known.get(expr, expr)

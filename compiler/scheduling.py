@@ -1,0 +1,82 @@
+"""The schedule phase: every group function becomes a scheduled kernel, every call of one a ``call_tir``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..passes.fusion import workload_of
+from ..passes.rebuild import Rename, rebuild
+from ..schedules.cost import flops, operand_bytes
+from ..schedules.template import build_kernel
+from ..targets.target import Target
+from ..workload import Workload
+
+if TYPE_CHECKING:
+    from tvm.ir import GlobalVar, IRModule, Type
+    from tvm.relax import Expr, Function, VarBinding
+    from tvm.tirx import PrimFunc
+
+
+def schedule(module: IRModule, target: Target) -> IRModule:
+    """Make a kernel for every group.
+
+    lv = fused_conv2d_relu(x, w)  -->  lv = call_tir(fused_conv2d_relu, (x, w), out_ty)
+
+    The most specific template that takes the workload makes the kernel; what no template takes is legalized from the
+    group's body and given the generic schedule.
+    """
+    from tvm import relax
+    from tvm.ir import GlobalVar
+
+    builder = relax.BlockBuilder()
+    kernels: dict[str, GlobalVar] = {}
+    for variable, function in module.functions_items():
+        work = workload_of(function)
+        if work is not None:
+            kernels[variable.name_hint] = builder.add_func(kernel_of(function, work, target), variable.name_hint)
+
+    def transform(binding: VarBinding, rename: Rename) -> Expr:
+        value = rename(binding.value)
+        if isinstance(value, relax.Call) and isinstance(value.op, GlobalVar):
+            return relax.call_tir(kernels[value.op.name_hint], list(value.args), _out_types(binding.var.ty))
+        return value
+
+    rebuild(module["main"], builder, transform)
+    return builder.finalize()
+
+
+def _out_types(result: Type) -> list[Type] | Type:
+    from tvm.relax import TupleType
+
+    return list(result.fields) if isinstance(result, TupleType) else result
+
+
+def kernel_of(function: Function, work: Workload, target: Target) -> PrimFunc:
+    """Return the scheduled kernel for a group function, with its family and cost as attributes."""
+    from ..schedules.generic.fallback import schedule_generic
+
+    kernel = build_kernel(work, target)
+    if kernel is None:
+        kernel = schedule_generic(legalize(function), target).with_attr("tilewright.template", "generic")
+    family = dict(work.attrs).get("operator", work.family)
+    kernel = kernel.with_attr("tilewright.family", str(family))
+    return kernel.with_attr("tilewright.flops", float(flops(work))).with_attr("tilewright.bytes", operand_bytes(work))
+
+
+def legalize(function: Function) -> PrimFunc:
+    """Return one unscheduled PrimFunc for a group function: TVM's own lowering of its body, fused into one kernel."""
+    from tvm import relax
+
+    builder = relax.BlockBuilder()
+    group = builder.add_func(function.with_attr("Primitive", 1), "group")
+    params = [relax.Var(param.name, param.ty) for param in function.params]
+    with builder.function("main", params):
+        with builder.dataflow():
+            result = builder.emit_output(relax.Call(group, params))
+        builder.emit_func_output(result)
+    passes = [relax.transform.LegalizeOps(), relax.transform.FuseTIR(), relax.transform.DeadCodeElimination()]
+    module = builder.finalize()
+    for each in passes:
+        module = each(module)
+    (kernel,) = [each for name, each in module.functions_items() if name.name_hint != "main"]
+    return kernel

@@ -1,0 +1,29 @@
+"""What holds after the fuse phase, as code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .fuse import workload_of
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+
+
+def check(module: IRModule) -> None:
+    """Raise AssertionError unless ``main`` holds only group calls, reshapes and tuples, and every group has a workload."""
+    from tvm.ir import GlobalVar
+    from tvm.relax import Call
+
+    for binding in (binding for block in module["main"].body.blocks for binding in block.bindings):
+        value = binding.value
+        if not isinstance(value, Call):
+            continue
+        if not isinstance(value.op, GlobalVar):
+            assert value.op.name == "relax.reshape", f"{binding.var.name}: {value.op.name} stands outside every group"
+            continue
+        work = workload_of(module[value.op])
+        assert work is not None, f"{value.op.name_hint} has no workload"
+        assert len(work.inputs) == len(value.args), f"{value.op.name_hint}: operands and workload differ"
+        stored = [tuple(map(int, arg.ty.shape.values)) for arg in value.args]
+        assert stored == [each.stored_shape for each in work.inputs], f"{value.op.name_hint}: {stored}"

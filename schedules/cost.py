@@ -1,0 +1,62 @@
+"""What a workload costs: floating-point operations and bytes of its operands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..registry import Registry
+from ..workload import TensorType, Workload
+
+_ANCHOR_FLOPS: Registry[Callable[[Workload], float]] = Registry("anchor cost")
+
+
+@_ANCHOR_FLOPS.register("conv2d")
+def _conv2d(work: Workload) -> float:
+    _, channels_per_group, height, width = work.inputs[1].shape
+    return 2.0 * math.prod(work.output.shape) * channels_per_group * height * width
+
+
+@_ANCHOR_FLOPS.register("matmul")
+def _matmul(work: Workload) -> float:
+    depth = work.inputs[0].shape[work.attr("a_axes")[-1]]
+    return 2.0 * math.prod(work.output.shape) * depth
+
+
+@_ANCHOR_FLOPS.register("pool2d")
+def _pool2d(work: Workload) -> float:
+    return float(math.prod(work.output.shape) * math.prod(work.attr("window")))
+
+
+@_ANCHOR_FLOPS.register("reduce")
+def _reduce(work: Workload) -> float:
+    return float(math.prod(work.inputs[0].shape))
+
+
+@_ANCHOR_FLOPS.register("softmax")
+def _softmax(work: Workload) -> float:
+    return 5.0 * math.prod(work.output.shape)
+
+
+@_ANCHOR_FLOPS.register("layer_norm")
+def _layer_norm(work: Workload) -> float:
+    return 8.0 * math.prod(work.output.shape)
+
+
+def flops(work: Workload) -> float:
+    """Return the floating-point operations of one run; a multiply-add counts two, an epilogue step one an element."""
+    anchor = _ANCHOR_FLOPS.get(work.family)
+    steps = [step for step in work.epilogue.steps if step.args] if work.epilogue else []
+    return (anchor(work) if anchor else 0.0) + float(len(steps) * math.prod(work.outputs[0].shape))
+
+
+def operand_bytes(work: Workload) -> float:
+    """Return the bytes of all inputs and outputs as stored."""
+    return float(sum(_stored_bytes(each) for each in (*work.inputs, *work.outputs)))
+
+
+def _stored_bytes(operand: TensorType) -> int:
+    itemsize = 2 if operand.dtype == "bfloat16" else np.dtype(operand.dtype).itemsize
+    return math.prod(operand.stored_shape) * itemsize
