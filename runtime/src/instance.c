@@ -1,0 +1,219 @@
+/* The documented functions. */
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cpu.h"
+#include "plan.h"
+#include "pool.h"
+
+#define MAX_THREADS 4096
+
+struct tilewright_instance {
+  struct tw_pool* pool;
+  uint8_t* arena;
+  void* owned_arena;
+  atomic_flag running;
+  char error[512];
+};
+
+/* Sentences that belong to no instance: of this thread's last create, and the instance that was busy when it called. */
+static _Thread_local char create_error[512];
+static _Thread_local const tilewright_instance* found_busy;
+
+static const tilewright_model* const model = &tw_plan.model;
+
+const tilewright_model* tilewright_info(void) { return model; }
+
+const char* tilewright_error(const tilewright_instance* instance) {
+  if (!instance) return create_error;
+  return instance == found_busy ? "the instance is running in another thread: make one instance for each caller"
+                                : instance->error;
+}
+
+/* How many threads 0 means: the environment's answer, else one for each processor. Returns 0 when it is no number. */
+static int32_t default_threads(void) {
+  const char* text = getenv("TILEWRIGHT_NUM_THREADS");
+  if (!text || !*text) {
+    int32_t processors = tw_processors();
+    return processors < MAX_THREADS ? processors : MAX_THREADS;
+  }
+  char* end;
+  errno = 0;
+  long threads = strtol(text, &end, 10);
+  return *end || errno || threads < 1 || threads > MAX_THREADS ? 0 : (int32_t)threads;
+}
+
+#define REFUSE(code, ...) (snprintf(create_error, sizeof create_error, __VA_ARGS__), (code))
+
+/* What create needs of its caller and of the machine. */
+static int32_t check_creation(int32_t num_threads, int32_t* threads, const void* arena) {
+  char lacking[256];
+  if (tw_cpu_lacks(tw_plan.cpu_features, lacking, sizeof lacking)) {
+    return REFUSE(TILEWRIGHT_UNSUPPORTED_CPU, "'%s' was compiled for %s; this CPU lacks %s: compile it for this machine",
+                  model->name, model->target, lacking);
+  }
+  if (num_threads < 0 || num_threads > MAX_THREADS) {
+    return REFUSE(TILEWRIGHT_INVALID_ARGUMENT, "%" PRId32 " is no number of threads: give 0 to %d", num_threads,
+                  MAX_THREADS);
+  }
+  *threads = num_threads ? num_threads : default_threads();
+  if (!*threads) {
+    return REFUSE(TILEWRIGHT_INVALID_ARGUMENT, "TILEWRIGHT_NUM_THREADS is '%.64s': give a number from 1 to %d",
+                  getenv("TILEWRIGHT_NUM_THREADS"), MAX_THREADS);
+  }
+  if ((uintptr_t)arena % model->arena_alignment) {
+    return REFUSE(TILEWRIGHT_INVALID_ARGUMENT, "the arena is not aligned to %" PRIu64 " bytes", model->arena_alignment);
+  }
+  return TILEWRIGHT_OK;
+}
+
+static int32_t provide_arena(tilewright_instance* instance, void* arena) {
+  if (!arena && model->arena_bytes) {
+    if (model->arena_bytes > SIZE_MAX ||
+        posix_memalign(&instance->owned_arena, (size_t)model->arena_alignment, (size_t)model->arena_bytes)) {
+      instance->owned_arena = NULL;
+      return REFUSE(TILEWRIGHT_OUT_OF_MEMORY, "no memory for the arena of %" PRIu64 " bytes", model->arena_bytes);
+    }
+    arena = instance->owned_arena;
+  }
+  instance->arena = arena;
+  return TILEWRIGHT_OK;
+}
+
+int32_t tilewright_create(int32_t num_threads, void* arena, tilewright_instance** instance) {
+  int32_t threads;
+  create_error[0] = 0;
+  if (!instance) return REFUSE(TILEWRIGHT_INVALID_ARGUMENT, "the pointer that receives the instance is null");
+  *instance = NULL;
+  int32_t code = check_creation(num_threads, &threads, arena);
+  if (code) return code;
+  tilewright_instance* made = calloc(1, sizeof *made);
+  if (!made) return REFUSE(TILEWRIGHT_OUT_OF_MEMORY, "no memory for an instance");
+  atomic_flag_clear(&made->running);
+  code = provide_arena(made, arena);
+  if (!code && !(made->pool = tw_pool_create(threads))) {
+    code = REFUSE(TILEWRIGHT_OUT_OF_MEMORY, "could not start %" PRId32 " threads", threads);
+  }
+  if (code) {
+    tilewright_free(made);
+    return code;
+  }
+  *instance = made;
+  return TILEWRIGHT_OK;
+}
+
+void tilewright_free(tilewright_instance* instance) {
+  if (!instance) return;
+  if (found_busy == instance) found_busy = NULL;
+  tw_pool_free(instance->pool);
+  free(instance->owned_arena);
+  free(instance);
+}
+
+static int32_t fail(tilewright_instance* instance, int32_t code, const char* kind, int32_t index, const char* name,
+                    const char* what) {
+  snprintf(instance->error, sizeof instance->error, "%s %" PRId32 " ('%s') %s", kind, index, name, what);
+  return code;
+}
+
+static int32_t check_buffers(tilewright_instance* instance, const char* kind, const tilewright_tensor* tensors,
+                             int32_t count, const void* const* buffers) {
+  for (int32_t i = 0; i < count; ++i) {
+    if (!buffers || !buffers[i]) {
+      return fail(instance, TILEWRIGHT_INVALID_ARGUMENT, kind, i, tensors[i].name, "is a null pointer");
+    }
+    uintptr_t element = tensors[i].dtype.bits < 16 ? 1 : tensors[i].dtype.bits / 8;
+    if ((uintptr_t)buffers[i] % element) {
+      return fail(instance, TILEWRIGHT_INVALID_ARGUMENT, kind, i, tensors[i].name, "is not aligned to its element");
+    }
+  }
+  return TILEWRIGHT_OK;
+}
+
+static int overlap(const void* a, uint64_t a_bytes, const void* b, uint64_t b_bytes) {
+  return (uintptr_t)a < (uintptr_t)b + b_bytes && (uintptr_t)b < (uintptr_t)a + a_bytes;
+}
+
+static int32_t check_overlap(tilewright_instance* instance, const void* const* inputs, void* const* outputs) {
+  for (int32_t i = 0; i < model->num_outputs; ++i) {
+    const tilewright_tensor* output = &model->outputs[i];
+    for (int32_t j = 0; j < model->num_inputs; ++j) {
+      if (overlap(outputs[i], output->bytes, inputs[j], model->inputs[j].bytes)) {
+        return fail(instance, TILEWRIGHT_INVALID_ARGUMENT, "output", i, output->name, "overlaps an input");
+      }
+    }
+    for (int32_t j = 0; j < i; ++j) {
+      if (overlap(outputs[i], output->bytes, outputs[j], model->outputs[j].bytes)) {
+        return fail(instance, TILEWRIGHT_INVALID_ARGUMENT, "output", i, output->name, "overlaps another output");
+      }
+    }
+  }
+  return TILEWRIGHT_OK;
+}
+
+static double clock_seconds(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+static int32_t run_steps(tilewright_instance* instance, const struct tw_frame* frame, double* seconds) {
+  for (int32_t i = 0; i < model->num_steps; ++i) {
+    double start = seconds ? clock_seconds() : 0;
+    int32_t failure = tw_plan.steps[i](frame);
+    if (failure) {
+      /* A kernel has nothing to fail with but an allocation. */
+      return fail(instance, TILEWRIGHT_KERNEL_FAILED, "step", i, model->steps[i].name, "found no memory for its scratch");
+    }
+    if (seconds) seconds[i] = clock_seconds() - start;
+  }
+  return TILEWRIGHT_OK;
+}
+
+static int32_t run_exclusively(tilewright_instance* instance, const void* const* inputs, void* const* outputs,
+                               int profile, double* seconds) {
+  instance->error[0] = 0;
+  if (profile && !seconds) {
+    snprintf(instance->error, sizeof instance->error, "the pointer that receives the seconds is null");
+    return TILEWRIGHT_INVALID_ARGUMENT;
+  }
+  int32_t code = check_buffers(instance, "input", model->inputs, model->num_inputs, inputs);
+  if (!code) {
+    code = check_buffers(instance, "output", model->outputs, model->num_outputs, (const void* const*)outputs);
+  }
+  if (!code) code = check_overlap(instance, inputs, outputs);
+  if (code) return code;
+  const struct tw_frame frame = {inputs, outputs, instance->arena, tw_plan.weights};
+  tw_pool_enter(instance->pool);
+  code = run_steps(instance, &frame, seconds);
+  tw_pool_leave();
+  return code;
+}
+
+static int32_t run(tilewright_instance* instance, const void* const* inputs, void* const* outputs, int profile,
+                   double* seconds) {
+  if (!instance) return REFUSE(TILEWRIGHT_INVALID_ARGUMENT, "the instance is null");
+  if (atomic_flag_test_and_set_explicit(&instance->running, memory_order_acquire)) {
+    found_busy = instance;
+    return TILEWRIGHT_BUSY;
+  }
+  if (found_busy == instance) found_busy = NULL;
+  int32_t code = run_exclusively(instance, inputs, outputs, profile, seconds);
+  atomic_flag_clear_explicit(&instance->running, memory_order_release);
+  return code;
+}
+
+int32_t tilewright_run(tilewright_instance* instance, const void* const* inputs, void* const* outputs) {
+  return run(instance, inputs, outputs, 0, NULL);
+}
+
+int32_t tilewright_profile(tilewright_instance* instance, const void* const* inputs, void* const* outputs,
+                           double* seconds) {
+  return run(instance, inputs, outputs, 1, seconds);
+}
