@@ -1,1 +1,10 @@
-"""The runtime: a thin loader for compiled libraries; needs numpy only."""
+"""The runtime: load a compiled library and run it. It needs numpy and no part of the compiler."""
+
+from __future__ import annotations
+
+from ..errors import UserError
+from ..signature import TensorSpec
+from .model import Model, StepTime, load
+from .outputs import Outputs
+
+__all__ = ["Model", "Outputs", "StepTime", "TensorSpec", "UserError", "load"]

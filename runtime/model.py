@@ -1,0 +1,236 @@
+"""A loaded model: call it with arrays, get arrays."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..signature import TensorSpec
+from .arrays import Port, bind
+from .instance import Instance
+from .library import Library
+from .outputs import Outputs
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What one step of the plan took.
+
+    Attributes:
+        name: the operators it computes.
+        kernel: the kernel's symbol.
+        seconds: the median over the runs.
+        flops: floating-point operations of one run, 0 where they are not counted.
+        bytes: bytes of its operands.
+    """
+
+    name: str
+    kernel: str
+    seconds: float
+    flops: float
+    bytes: float
+
+
+class Model:
+    """One instance of a compiled model. :func:`load` makes the first, :meth:`new_instance` more.
+
+    Calls of one instance from several threads wait for one another; instances run side by side and share the weights.
+    A model may be used after a fork: the child's first call makes an instance of its own. It is released by ``close``,
+    at the end of a ``with`` block, or when it is collected; the library is unloaded with its last instance.
+    """
+
+    def __init__(self, instance: Instance, check_finite: bool) -> None:
+        self._instance = instance
+        self._check_finite = check_finite
+        library = instance.library
+        self._inputs = [Port.of(library.path, "input", spec) for spec in library.inputs]
+        self._outputs = [Port.of(library.path, "output", spec) for spec in library.outputs]
+        self._output_names = [port.name for port in self._outputs]
+
+    def __call__(self, /, *arrays: Any, out: Any = None, **named: Any) -> Outputs:
+        """Run the model.
+
+        Args:
+            arrays: inputs in the model's order, or one mapping of names to inputs. An input is a numpy array or has
+                ``__dlpack__`` (a torch tensor on the CPU). It is read in place when it is C-contiguous, else copied.
+            out: buffers to write into: a mapping of output names to arrays, a sequence in order, or the array of the
+                only output. Outputs without a buffer get a new array.
+            named: inputs by name.
+
+        Raises:
+            UserError: an input or buffer is unknown, missing, or of the wrong shape or element type.
+            RuntimeError: a step failed; the message names it.
+        """
+        inputs = self._input_arrays(arrays, named)
+        outputs = self._output_arrays(out, inputs)
+        self._instance.run(_addresses(inputs), _addresses(outputs))
+        return Outputs(self._output_names, outputs)
+
+    def profile(self, /, *arrays: Any, repeat: int = 10, **named: Any) -> tuple[StepTime, ...]:
+        """Run the model ``repeat`` times after one run to warm up, and return what each step took, in order.
+
+        Raises:
+            UserError: as a call does, or when ``repeat`` is less than 1.
+        """
+        if repeat < 1:
+            raise UserError(f"{self.path}: repeat is {repeat}; it is at least 1")
+        inputs = self._input_arrays(arrays, named)
+        sources, sinks = _addresses(inputs), _addresses(outputs := self._output_arrays(None, inputs))
+        self._instance.run(sources, sinks)
+        runs = [self._instance.profile(sources, sinks) for _ in range(repeat)]
+        del outputs
+        return tuple(
+            StepTime(step.name, step.kernel, median(seconds), step.flops, step.bytes)
+            for step, seconds in zip(self._library.steps, zip(*runs, strict=True), strict=True)
+        )
+
+    def new_instance(self, threads: int | None = None, check_finite: bool | None = None) -> Model:
+        """Return another instance that shares the weights, with this one's settings where none are given.
+
+        Raises:
+            UserError: this model is closed, or ``threads`` is not a number of threads.
+        """
+        return Model(self._instance.sibling(threads), self._check_finite if check_finite is None else check_finite)
+
+    def close(self) -> None:
+        """Release the instance, after a run that is going on; closing twice is allowed."""
+        self._instance.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def _library(self) -> Library:
+        return self._instance.library
+
+    @property
+    def path(self) -> Path:
+        """The library's path, as it was given."""
+        return self._library.path
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._library.name
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Names, shapes and element types of the inputs, in order."""
+        return self._library.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Names, shapes and element types of the outputs, in order."""
+        return self._library.outputs
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the library says about itself: target, needed CPU features, versions, hashes."""
+        return self._library.manifest
+
+    @property
+    def threads(self) -> int:
+        """How many threads a run uses, the caller's included."""
+        return self._instance.threads
+
+    @property
+    def instances(self) -> int:
+        """How many instances of the library share the weights with this one, itself included."""
+        return self._library.instances
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory of one instance for intermediate results."""
+        return self._library.arena_bytes
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the weights, which the instances, and processes, share."""
+        return self._library.weight_bytes
+
+    @property
+    def closed(self) -> bool:
+        """Whether the instance was released."""
+        return self._instance.closed
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self.closed else ""
+        return (
+            f"<Model '{self.name}' ({_show(self.inputs)}) -> ({_show(self.outputs)}), {self.threads} threads{closed}>"
+        )
+
+    def _input_arrays(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> list[Array]:
+        if len(arrays) == 1 and isinstance(arrays[0], Mapping) and not named:
+            named, arrays = arrays[0], []
+        given = bind(self._inputs, f"{self.path}: its inputs", arrays, named)
+        missing = [port.name for port in self._inputs if port.name not in given]
+        if missing:
+            raise UserError(f"{self.path}: no array is given for input {', '.join(map(repr, missing))}")
+        found = [port.input_array(given[port.name]) for port in self._inputs]
+        if self._check_finite:
+            for port, array in zip(self._inputs, found, strict=True):
+                port.check_finite(array)
+        return found
+
+    def _output_arrays(self, out: Any, inputs: Sequence[Array]) -> list[Array]:
+        if out is None:
+            return [np.empty(port.shape, port.dtype) for port in self._outputs]
+        where = f"{self.path}: its outputs"
+        if isinstance(out, Mapping):
+            given = bind(self._outputs, where, (), out)
+        else:
+            several = isinstance(out, (list, tuple, Outputs))
+            given = bind(self._outputs, where, tuple(out) if several else (out,), {})
+        buffers = {port.name: port.output_array(given[port.name]) for port in self._outputs if port.name in given}
+        self._check_overlap(buffers, inputs)
+        return [
+            buffers[port.name] if port.name in buffers else np.empty(port.shape, port.dtype) for port in self._outputs
+        ]
+
+    def _check_overlap(self, buffers: Mapping[str, Array], inputs: Sequence[Array]) -> None:
+        """Kernels take their operands as disjoint; for contiguous arrays the test by bounds is exact."""
+        taken = [(port.where, array) for port, array in zip(self._inputs, inputs, strict=True)]
+        for port in self._outputs:
+            if port.name not in buffers:
+                continue
+            for other, array in taken:
+                if np.may_share_memory(buffers[port.name], array):
+                    raise UserError(f"{port.where} and {other} share memory; give the output a buffer of its own")
+            taken.append((port.where, buffers[port.name]))
+
+
+def load(path: str | Path, threads: int = 0, check_finite: bool = False) -> Model:
+    """Load a library that ``tilewright compile`` made.
+
+    Args:
+        path: the library.
+        threads: how many threads a run uses, the caller's included; 0 for what the
+            environment variable TILEWRIGHT_NUM_THREADS says, else for every processor of the affinity mask.
+        check_finite: refuse inputs that hold NaN or infinity; otherwise they are computed with like other numbers.
+
+    Raises:
+        UserError: no such file, not a library of ours, damaged, for another architecture or interface version, or for
+            a CPU with features that this one lacks.
+    """
+    return Model(Instance(Library(path), threads), check_finite)
+
+
+def _addresses(arrays: Sequence[Array]) -> Any:
+    return (ctypes.c_void_p * len(arrays))(*(array.__array_interface__["data"][0] for array in arrays))
+
+
+def _show(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{each.name}: {each.dtype}{list(each.shape)}" for each in specs)
