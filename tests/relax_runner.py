@@ -21,7 +21,7 @@ def run_module(module: tvm.IRModule, inputs: Sequence[Array] | Mapping[str, Arra
         inputs: the arrays of the parameters, in order or by the parameters' names.
     """
     main = module["main"]
-    ordered = [inputs[p.name_hint] for p in main.params] if isinstance(inputs, Mapping) else list(inputs)
+    ordered = [inputs[p.name] for p in main.params] if isinstance(inputs, Mapping) else list(inputs)
     lowered = relax.transform.LegalizeOps()(module)
     executable = tvm.compile(lowered, target=tvm.target.Target("llvm"))
     machine = relax.VirtualMachine(executable, tvm.cpu())

@@ -1,1 +1,6 @@
-"""The ONNX importer: one registry row an operator, grouped in files by family."""
+"""The ONNX frontend: a file to an ImportedModel."""
+
+from .function_builder import identifier
+from .importer import import_onnx
+
+__all__ = ["identifier", "import_onnx"]

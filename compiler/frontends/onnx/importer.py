@@ -1,0 +1,269 @@
+"""The walk over a graph: each node is folded, converted by its row, or expanded into its function body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
+from onnx.helper import make_tensor_type_proto, np_dtype_to_tensor_dtype
+from tvm import relax
+
+from ....errors import UnsupportedOperators, UserError
+from ....signature import Signature, TensorSpec
+from ....tvm_names import dtype_of, shape_of
+from ..model import ImportedModel
+from .folding import can_fold, fold, fold_shape, inferred_types, static_dims
+from .function_builder import FunctionBuilder, identifier
+from .functions import body_nodes, body_of, body_opsets, live_nodes, unsupported_nodes
+from .interface import resolve_inputs
+from .loading import check_model, condensed, load_model
+from .node import Node, constant
+from .registry import find_row, normal_domain
+from .tensors import to_array
+
+Array = NDArray[Any]
+#: A value of the graph: an array while it is constant, else an expression of the function being built.
+Value = Any
+Scope = MutableMapping[str, Value]
+
+#: Constants up to this many elements are shown to onnx's shape inference, which reads shapes and axes from them.
+_SHAPE_DATA = 1024
+
+
+def import_onnx(path: str | Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> ImportedModel:
+    """Import an ONNX file.
+
+    Args:
+        path: the file; external data is read from its folder only.
+        input_shapes: static shapes for inputs with symbolic dimensions, by name.
+
+    Returns:
+        The model in canonical Relax (see docs/design/0001-the-main-road.md): all shapes static, all constant
+        subgraphs folded.
+
+    Raises:
+        UserError: the file, its contents or the shapes given cannot be taken; the message says why.
+        UnsupportedOperators: some operators cannot be taken; it lists all of them.
+    """
+    path = Path(path)
+    model = load_model(path)
+    inputs = resolve_inputs(path, model.graph, dict(input_shapes or {}))
+    importer = _Importer(path, model)
+    importer.refuse_unsupported()
+    check_model(path)
+    return importer.run(inputs)
+
+
+class _Importer:
+    def __init__(self, path: Path, model: ModelProto) -> None:
+        self.path = path
+        self.graph = model.graph
+        self.opsets = {normal_domain(entry.domain): entry.version for entry in model.opset_import}
+        self.functions = {(normal_domain(f.domain), f.name): f for f in model.functions}
+        self.nodes = live_nodes(model.graph.node, [value.name for value in model.graph.output])
+        self.builder = FunctionBuilder()
+        self.constants: dict[int, tuple[Array, relax.Expr]] = {}
+
+    def refuse_unsupported(self) -> None:
+        """Raise UnsupportedOperators when the graph holds nodes that nothing can take."""
+        constants = [tensor.name for tensor in self.graph.initializer]
+        missing = unsupported_nodes(self.nodes, constants, self.opsets, self.functions)
+        if missing:
+            raise UnsupportedOperators(str(self.path), [(self._operator(node, self.opsets), _name(node)) for node in missing])
+
+    def run(self, inputs: Sequence[TensorSpec]) -> ImportedModel:
+        """Build the module."""
+        scope: dict[str, Value] = {t.name: to_array(self.path, t) for t in self.graph.initializer}
+        scope.update((spec.name, self.builder.parameter(spec)) for spec in inputs)
+        self._walk(self.nodes, scope, self.opsets, None)
+        results = [self._expr(self._result(scope, value.name)) for value in self.graph.output]
+        outputs = tuple(
+            TensorSpec(value.name, shape_of(expr), dtype_of(expr))
+            for value, expr in zip(self.graph.output, results, strict=True)
+        )
+        signature = Signature(tuple(inputs), outputs)
+        return ImportedModel(identifier(self.path.stem), self.builder.module(results), signature, self.builder.origins)
+
+    def _result(self, scope: Scope, name: str) -> Value:
+        if name not in scope:
+            raise UserError(f"{self.path}: no node computes the output '{name}'")
+        return scope[name]
+
+    def _walk(self, nodes: Iterable[NodeProto], scope: Scope, opsets: Mapping[str, int], label: str | None) -> None:
+        for node in nodes:
+            called = label or f"{node.op_type} '{_name(node)}'"
+            try:
+                results = self._import(node, scope, opsets, called)
+            except UserError as error:
+                if str(error).startswith(str(self.path)):
+                    raise
+                raise UserError(f"{self.path}: node {called}: {error}") from error
+            for name, value in zip((name for name in node.output if name), results, strict=True):
+                scope[name] = value
+
+    def _import(self, node: NodeProto, scope: Scope, opsets: Mapping[str, int], label: str) -> list[Value]:
+        operands = {name: self._operand(scope, name) for name in node.input if name}
+        types = {name: _type_of(value) for name, value in operands.items()}
+        arrays = {name: value for name, value in operands.items() if isinstance(value, np.ndarray)}
+        inferred = self._infer(node, types, arrays, opsets)
+        folded = self._fold(node, operands, arrays, opsets, inferred)
+        if folded is not None:
+            return list(folded)
+        if node.op_type == "If" and node.input[0] in arrays:
+            return self._branch(node, bool(arrays[node.input[0]]), scope, opsets, label)
+        domain = normal_domain(node.domain)
+        row = find_row(domain, node.op_type, opsets.get(domain, 1))
+        if row is None or (domain, node.op_type) in self.functions:
+            return self._expand(node, operands, types, opsets, label)
+        name = next(name for name in node.output if name)
+        view = Node(node, opsets.get(domain, 1), label, lambda expr: self.builder.emit(expr, name, label))
+        arguments = [self._expr(operands[each]) if each else None for each in node.input]
+        results = self._convert(row.convert, view, arguments)
+        self._check(node, results, inferred, label)
+        return results
+
+    def _convert(self, convert: Any, view: Node, arguments: list[relax.Expr | None]) -> list[Value]:
+        while arguments and arguments[-1] is None:
+            arguments.pop()
+        try:
+            made = convert(view, *arguments)
+            wanted = [made] if isinstance(made, relax.Expr) else list(made)
+            return [
+                self._bound(each, view)
+                for index, each in enumerate(wanted)
+                if index < len(view.proto.output) and view.proto.output[index]
+            ]
+        except UserError:
+            raise
+        except Exception as error:
+            raise RuntimeError(f"{self.path}: node {view.label}: the importer failed: {condensed(error)}") from error
+
+    def _bound(self, expr: relax.Expr, view: Node) -> relax.Expr:
+        return expr if isinstance(expr, relax.Var) or not isinstance(expr, relax.Call) else view.emit(expr)
+
+    def _fold(
+        self,
+        node: NodeProto,
+        operands: Mapping[str, Value],
+        arrays: Mapping[str, Array],
+        opsets: Mapping[str, int],
+        inferred: Mapping[str, TypeProto],
+    ) -> list[Array] | None:
+        if node.op_type in ("Shape", "Size"):
+            shape = fold_shape(node, _type_shape(operands[node.input[0]]))
+            return None if shape is None else [shape]
+        own = (normal_domain(node.domain), node.op_type) in self.functions
+        if own or len(arrays) != len(operands) or not can_fold(node):
+            return None
+        try:
+            return fold(node, arrays, opsets, inferred)
+        except Exception as error:
+            raise UserError(f"its constant operands cannot be evaluated: {condensed(error)}") from error
+
+    def _infer(
+        self,
+        node: NodeProto,
+        types: Mapping[str, TypeProto],
+        arrays: Mapping[str, Array],
+        opsets: Mapping[str, int],
+    ) -> dict[str, TypeProto]:
+        small = {n: a for n, a in arrays.items() if a.size <= _SHAPE_DATA and a.dtype.kind in "iufb"}
+        try:
+            return inferred_types(node, types, small, opsets)
+        except onnx.shape_inference.InferenceError as error:
+            raise UserError(f"its operands do not fit it: {condensed(error)}") from error
+
+    def _check(
+        self, node: NodeProto, results: Sequence[Value], inferred: Mapping[str, TypeProto], label: str
+    ) -> None:
+        for name, expr in zip((name for name in node.output if name), results, strict=True):
+            shape = shape_of(expr)
+            dims = static_dims(inferred[name]) if name in inferred else None
+            if dims is not None and (
+                len(dims) != len(shape) or any(d not in (None, s) for d, s in zip(dims, shape, strict=True))
+            ):
+                raise RuntimeError(f"{self.path}: node {label}: '{name}' was imported as {shape}, onnx infers {dims}")
+            if 0 in shape:
+                raise UserError(f"its result '{name}' of shape {list(shape)} has no elements; nothing can be compiled for it")
+
+    def _branch(
+        self, node: NodeProto, condition: bool, scope: Scope, opsets: Mapping[str, int], label: str
+    ) -> list[Value]:
+        wanted = "then_branch" if condition else "else_branch"
+        graph: GraphProto = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
+        inner = {**scope, **{tensor.name: to_array(self.path, tensor) for tensor in graph.initializer}}
+        self._refuse_below(graph.node, inner, opsets, label)
+        self._walk(graph.node, inner, opsets, None)
+        return [inner[value.name] for value in graph.output]
+
+    def _expand(
+        self,
+        node: NodeProto,
+        operands: Mapping[str, Value],
+        types: Mapping[str, TypeProto],
+        opsets: Mapping[str, int],
+        label: str,
+    ) -> list[Value]:
+        operand_types = [types.get(name, onnx.TypeProto()) for name in node.input]
+        body: FunctionProto | None = body_of(node, opsets, self.functions, operand_types)
+        if body is None:
+            raise UnsupportedOperators(str(self.path), [(self._operator(node, opsets), _name(node))])
+        inner: Scope = {
+            name: operands[outer] for name, outer in zip(body.input, node.input, strict=False) if outer
+        }
+        versions = body_opsets(body, opsets)
+        nodes = live_nodes(_without_absent(body_nodes(node, body), body, inner), body.output)
+        self._refuse_below(nodes, inner, versions, label)
+        self._walk(nodes, inner, versions, label)
+        return [inner[name] for name, outer in zip(body.output, node.output, strict=False) if outer]
+
+    def _refuse_below(
+        self, nodes: Iterable[NodeProto], scope: Scope, opsets: Mapping[str, int], label: str
+    ) -> None:
+        constants = [name for name, value in scope.items() if isinstance(value, np.ndarray)]
+        missing = unsupported_nodes(nodes, constants, opsets, self.functions)
+        if missing:
+            raise UnsupportedOperators(str(self.path), [(self._operator(n, opsets), f"{_name(n)} in {label}") for n in missing])
+
+    def _operand(self, scope: Scope, name: str) -> Value:
+        if name not in scope:
+            raise UserError(f"its operand '{name}' is computed nowhere before it")
+        return scope[name]
+
+    def _expr(self, value: Value) -> relax.Expr:
+        if not isinstance(value, np.ndarray):
+            return value
+        if id(value) not in self.constants:
+            self.constants[id(value)] = (value, constant(value))
+        return self.constants[id(value)][1]
+
+    def _operator(self, node: NodeProto, opsets: Mapping[str, int]) -> str:
+        domain = normal_domain(node.domain)
+        return f"{domain or 'ai.onnx'}.{node.op_type} (opset {opsets.get(domain, 1)})"
+
+
+def _without_absent(nodes: list[NodeProto], body: FunctionProto, scope: Scope) -> list[NodeProto]:
+    absent = {name for name in body.input if name not in scope}
+    for node in nodes:
+        for index, name in enumerate(node.input):
+            if name in absent:
+                node.input[index] = ""
+    return nodes
+
+
+def _name(node: NodeProto) -> str:
+    return node.name or next((name for name in node.output if name), "")
+
+
+def _type_shape(value: Value) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, np.ndarray) else shape_of(value)
+
+
+def _type_of(value: Value) -> TypeProto:
+    dtype = value.dtype if isinstance(value, np.ndarray) else np.dtype(dtype_of(value))
+    return make_tensor_type_proto(np_dtype_to_tensor_dtype(dtype), _type_shape(value))

@@ -1,0 +1,117 @@
+"""A graph's inputs, with every dimension known: from the file, or from the shapes that the user gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from onnx import GraphProto, TensorProto, ValueInfoProto
+from onnx.helper import tensor_dtype_to_np_dtype
+
+from ....errors import UserError
+from ....registry import nearest
+from ....signature import TensorSpec
+
+Shape = tuple[int, ...]
+#: A dimension as the file has it: a size, a symbol, or an empty string where nothing is said.
+Dim = int | str
+
+
+def resolve_inputs(path: Path, graph: GraphProto, given: Mapping[str, Shape]) -> tuple[TensorSpec, ...]:
+    """Return the graph's inputs, initializers left out, with static shapes.
+
+    A symbol that one given shape fixes is fixed for every input that uses it.
+
+    Raises UserError for shapes that are missing, unknown or in conflict with the file, and for inputs without elements.
+    """
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    declared = {value.name: _declared(path, value) for value in inputs}
+    for name, shape in given.items():
+        if name not in declared:
+            raise UserError(f"{path}: no input is named '{name}'{nearest(name, list(declared))}")
+        _check_given(path, name, declared[name], shape)
+    symbols = _symbols(path, declared, given)
+    resolved = {name: _resolve(given.get(name), dims, symbols) for name, dims in declared.items()}
+    _refuse_unknown(path, resolved)
+    return tuple(_spec(path, value, resolved[value.name]) for value in inputs)
+
+
+def numpy_dtype(element_type: int) -> str | None:
+    """Return numpy's name of an ONNX element type; None for strings and types without arrays."""
+    if element_type in (TensorProto.UNDEFINED, TensorProto.STRING):
+        return None
+    return np.dtype(tensor_dtype_to_np_dtype(element_type)).name
+
+
+def _declared(path: Path, value: ValueInfoProto) -> tuple[Dim, ...] | None:
+    if not value.type.HasField("tensor_type"):
+        kind = value.type.WhichOneof("value") or "untyped value"
+        raise UserError(f"{path}: input '{value.name}' is a {kind.removesuffix('_type')}, not a tensor")
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in tensor.shape.dim)
+
+
+def _check_given(path: Path, name: str, declared: Sequence[Dim] | None, shape: Shape) -> None:
+    if declared is None:
+        return
+    if len(shape) != len(declared):
+        raise UserError(
+            f"{path}: input '{name}' has {len(declared)} dimensions {_written(declared)}, but the shape given has "
+            f"{len(shape)}: {_written(shape)}"
+        )
+    if any(isinstance(dim, int) and dim != size for dim, size in zip(declared, shape, strict=True)):
+        raise UserError(
+            f"{path}: input '{name}' is {_written(declared)} in the model; the shape given, {_written(shape)}, conflicts with it"
+        )
+
+
+def _symbols(path: Path, declared: Mapping[str, Sequence[Dim] | None], given: Mapping[str, Shape]) -> dict[str, int]:
+    symbols: dict[str, int] = {}
+    for name, shape in given.items():
+        for dim, size in zip(declared[name] or (), shape, strict=False):
+            if isinstance(dim, str) and dim and symbols.setdefault(dim, size) != size:
+                raise UserError(
+                    f"{path}: the shapes given make dimension '{dim}' both {symbols[dim]} and {size} (input '{name}')"
+                )
+    return symbols
+
+
+def _resolve(given: Shape | None, dims: Sequence[Dim] | None, symbols: Mapping[str, int]) -> tuple[Dim, ...] | None:
+    if given is not None:
+        return tuple(given)
+    if dims is None:
+        return None
+    return tuple(symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in dims)
+
+
+def _refuse_unknown(path: Path, resolved: Mapping[str, Sequence[Dim] | None]) -> None:
+    unknown = {n: dims for n, dims in resolved.items() if dims is None or any(isinstance(dim, str) for dim in dims)}
+    if not unknown:
+        return
+    told = ", ".join(
+        f"'{name}' {_written(dims)}" if dims is not None else f"'{name}' of unknown rank" for name, dims in unknown.items()
+    )
+    example = " ".join(
+        f"{name}:[{','.join(str(dim) if isinstance(dim, int) else '1' for dim in dims or (1,))}]"
+        for name, dims in unknown.items()
+    )
+    raise UserError(f'{path}: dynamic input {told}: give its shape, for example --input-shapes "{example}"')
+
+
+def _spec(path: Path, value: ValueInfoProto, dims: Sequence[Dim] | None) -> TensorSpec:
+    shape = tuple(dim for dim in dims or () if isinstance(dim, int))
+    dtype = numpy_dtype(value.type.tensor_type.elem_type)
+    if dtype is None:
+        raise UserError(f"{path}: input '{value.name}' holds strings or untyped elements, which cannot be compiled")
+    if any(dim < 0 for dim in shape) or math.prod(shape) == 0:
+        raise UserError(f"{path}: input '{value.name}' of shape {_written(shape)} has no elements; nothing can be compiled for it")
+    return TensorSpec(value.name, shape, dtype)
+
+
+def _written(dims: Sequence[Dim]) -> str:
+    return "[" + ", ".join("?" if dim == "" else str(dim) for dim in dims) + "]"

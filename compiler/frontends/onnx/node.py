@@ -1,0 +1,125 @@
+"""One ONNX node as a row function sees it: its attributes, its operands' types, and where to emit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto
+from onnx.helper import get_attribute_value
+from tvm import relax
+
+from ....errors import UserError
+from ....tvm_names import constant_value, dtype_of, is_constant, shape_of
+
+if TYPE_CHECKING:
+    from tvm.relax import Expr, Var
+
+
+class Node:
+    """A node being imported.
+
+    Args:
+        proto: the node.
+        opset: the version of the node's domain.
+        label: what errors call the node ("Conv 'layer1.0.conv1'").
+        emit: binds an expression to a new Relax variable of the node.
+    """
+
+    def __init__(self, proto: NodeProto, opset: int, label: str, emit: Callable[[Expr], Var]) -> None:
+        self.proto = proto
+        self.opset = opset
+        self.label = label
+        self.emit = emit
+        self._attributes = {attribute.name: attribute for attribute in proto.attribute}
+
+    @property
+    def op_type(self) -> str:
+        """The operator's name."""
+        return self.proto.op_type
+
+    def has(self, name: str) -> bool:
+        """Return whether the node states an attribute."""
+        return name in self._attributes
+
+    def get_int(self, name: str, default: int) -> int:
+        """Return an integer attribute."""
+        return int(self._value(name, default))
+
+    def get_float(self, name: str, default: float) -> float:
+        """Return a float attribute: single precision, as the file has it."""
+        return float(self._value(name, default))
+
+    def get_ints(self, name: str, default: Sequence[int]) -> tuple[int, ...]:
+        """Return an attribute of integers."""
+        return tuple(int(value) for value in self._value(name, default))
+
+    def get_string(self, name: str, default: str) -> str:
+        """Return a string attribute."""
+        value = self._value(name, default)
+        return value.decode() if isinstance(value, bytes) else str(value)
+
+    def get_tensor(self, name: str) -> TensorProto | None:
+        """Return a tensor attribute, or None."""
+        value = self._value(name, None)
+        return value if isinstance(value, TensorProto) else None
+
+    def wants(self, output: int) -> bool:
+        """Return whether the graph uses an optional output of the node."""
+        return output < len(self.proto.output) and self.proto.output[output] != ""
+
+    def array(self, operand: Expr, what: str) -> NDArray[Any]:
+        """Return the value of an operand that must be constant. Raises UserError when it is not."""
+        if not is_constant(operand):
+            raise UserError(f"{what} must be constant; here it is computed from the model's inputs")
+        return constant_value(operand)
+
+    def int_list(self, operand: Expr, what: str) -> tuple[int, ...]:
+        """Return the integers of an operand that must be constant, a scalar as one."""
+        return tuple(int(value) for value in np.atleast_1d(self.array(operand, what)))
+
+    def const(self, value: Any, like: Expr | str) -> Expr:
+        """Return a constant in the element type given, or that of another expression."""
+        dtype = like if isinstance(like, str) else dtype_of(like)
+        return constant(np.asarray(value).astype(np.dtype(dtype)))
+
+    def reshape(self, data: Expr, shape: Sequence[int]) -> Expr:
+        """Return data in another shape; constants at once, and nothing is emitted where the shape is the same."""
+        target = tuple(int(dim) for dim in shape)
+        if is_constant(data):
+            return constant(constant_value(data).reshape(target))
+        return data if shape_of(data) == target else self.emit(relax.op.reshape(data, target))
+
+    def transpose(self, data: Expr, axes: Sequence[int]) -> Expr:
+        """Return data with its axes permuted; constants at once, and nothing is emitted for the identity."""
+        order = list(axes)
+        if is_constant(data):
+            return constant(np.ascontiguousarray(constant_value(data).transpose(order)))
+        return data if order == sorted(order) else self.emit(relax.op.permute_dims(data, order))
+
+    def cast(self, data: Expr, dtype: str) -> Expr:
+        """Return data in another element type; nothing is emitted where it is the same."""
+        return data if dtype_of(data) == dtype else self.emit(relax.op.astype(data, dtype))
+
+    def _value(self, name: str, default: Any) -> Any:
+        found = self._attributes.get(name)
+        return default if found is None else get_attribute_value(found)
+
+
+def constant(array: NDArray[Any]) -> Expr:
+    """Return a Relax constant that holds a copy of an array, its element type kept."""
+    return relax.const(np.ascontiguousarray(array).reshape(array.shape), dtype=array.dtype.name)
+
+
+def positive_axis(axis: int, rank: int) -> int:
+    """Return an axis counted from the front. Raises UserError when the tensor has no such axis."""
+    if not -rank <= axis < max(rank, 1):
+        raise UserError(f"axis {axis} does not exist in a tensor of {rank} dimensions")
+    return axis + rank if axis < 0 else axis
+
+
+def rank_of(expr: Expr) -> int:
+    """Return how many dimensions a Relax expression has."""
+    return len(shape_of(expr))

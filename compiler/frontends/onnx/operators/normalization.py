@@ -1,0 +1,113 @@
+"""Normalizations."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tvm import relax
+
+from .....errors import UserError
+from .....tvm_names import shape_of
+from ..node import Node, constant, positive_axis, rank_of
+from ..registry import operator
+
+if TYPE_CHECKING:
+    from tvm.relax import Expr
+
+
+@operator("BatchNormalization")
+def batch_normalization(node: Node, data: Expr, scale: Expr, bias: Expr, mean: Expr, variance: Expr) -> Expr:
+    """Inference with the running statistics; training, and statistics for each element (opset 7), are refused."""
+    if node.get_int("training_mode", 0) or any(node.wants(output) for output in range(1, 5)):
+        raise UserError("BatchNormalization in training mode is not supported: export the model for inference")
+    if node.get_int("spatial", 1) == 0:
+        raise UserError("BatchNormalization with spatial=0 is not supported")
+    epsilon = node.get_float("epsilon", 1e-5)
+    result = node.emit(
+        relax.op.nn.batch_norm(data, scale, bias, mean, variance, axis=1, epsilon=epsilon, training=False)
+    )
+    return node.emit(relax.TupleGetItem(result, 0))
+
+
+@operator("LayerNormalization")
+def layer_normalization(
+    node: Node, data: Expr, scale: Expr, bias: Expr | None = None
+) -> Expr | tuple[Expr, ...]:
+    """Normalize over the axes from ``axis`` on; further outputs are the mean and the inverse standard deviation."""
+    shape = shape_of(data)
+    axis = positive_axis(node.get_int("axis", -1), len(shape))
+    axes = list(range(axis, len(shape)))
+    tail = shape[axis:]
+    scale = _filled(node, scale, tail)
+    zero = constant(np.zeros(tail, np.dtype(str(scale.ty.dtype))))
+    bias = zero if bias is None else _filled(node, bias, tail)
+    epsilon = node.get_float("epsilon", 1e-5)
+    out = node.emit(relax.op.nn.layer_norm(data, scale, bias, axes=axes, epsilon=epsilon))
+    if not (node.wants(1) or node.wants(2)):
+        return out
+    wide = node.cast(data, "float32")
+    mean = node.emit(relax.op.mean(wide, axes, keepdims=True))
+    centred = node.emit(relax.op.subtract(wide, mean))
+    variance = node.emit(relax.op.mean(node.emit(relax.op.multiply(centred, centred)), axes, keepdims=True))
+    root = node.emit(relax.op.sqrt(node.emit(relax.op.add(variance, node.const(epsilon, variance)))))
+    return out, mean, node.emit(relax.op.divide(node.const(1.0, root), root))
+
+
+@operator("InstanceNormalization")
+def instance_normalization(node: Node, data: Expr, scale: Expr, bias: Expr) -> Expr:
+    """Normalize each channel of each example over its spatial axes."""
+    axes = list(range(2, rank_of(data)))
+    return relax.op.nn.instance_norm(data, scale, bias, 1, axes, node.get_float("epsilon", 1e-5))
+
+
+@operator("GroupNormalization", since=21)
+def group_normalization(node: Node, data: Expr, scale: Expr, bias: Expr) -> Expr:
+    """Normalize groups of channels; scale and bias are per channel since opset 21 (before, the function body does)."""
+    axes = list(range(2, rank_of(data)))
+    groups = node.get_int("num_groups", 1)
+    return relax.op.nn.group_norm(data, scale, bias, groups, 1, axes, node.get_float("epsilon", 1e-5))
+
+
+@operator("LRN")
+def lrn(node: Node, data: Expr) -> Expr:
+    """Divide by ``(bias + alpha / size * sum of squares of neighbouring channels) ** beta``."""
+    size = node.get_int("size", 1)
+    shape = shape_of(data)
+    square = node.reshape(node.emit(relax.op.multiply(data, data)), (shape[0], 1, shape[1], math.prod(shape[2:])))
+    before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
+    padding = (before, 0, after, 0)
+    mean = node.emit(relax.op.nn.avg_pool2d(square, (size, 1), (1, 1), padding, count_include_pad=True))
+    scaled = node.emit(relax.op.multiply(mean, node.const(node.get_float("alpha", 1e-4), data)))
+    base = node.emit(relax.op.add(scaled, node.const(node.get_float("bias", 1.0), data)))
+    power = node.emit(relax.op.power(base, node.const(node.get_float("beta", 0.75), data)))
+    return relax.op.divide(data, node.reshape(power, shape))
+
+
+@operator("LpNormalization")
+def lp_normalization(node: Node, data: Expr) -> Expr:
+    """Divide by the 1- or 2-norm along an axis; where that is zero the result is zero."""
+    axis = positive_axis(node.get_int("axis", -1), rank_of(data))
+    if node.get_int("p", 2) == 1:
+        norm = node.emit(relax.op.sum(node.emit(relax.op.abs(data)), axis, keepdims=True))
+    else:
+        square = node.emit(relax.op.multiply(data, data))
+        norm = node.emit(relax.op.sqrt(node.emit(relax.op.sum(square, axis, keepdims=True))))
+    empty = node.emit(relax.op.equal(norm, node.const(0, norm)))
+    divisor = node.emit(relax.op.where(empty, node.const(1, norm), norm))
+    return relax.op.divide(data, divisor)
+
+
+@operator("Dropout")
+def dropout(node: Node, data: Expr, ratio: Expr | None = None, training: Expr | None = None) -> Expr | tuple[Expr, ...]:
+    """The identity: dropout does nothing at inference; a mask that is asked for keeps everything."""
+    if training is not None and bool(node.array(training, "training_mode")):
+        raise UserError("Dropout in training mode is not supported: export the model for inference")
+    if not node.wants(1):
+        return data
+    return data, constant(np.ones(shape_of(data), np.bool_))
+
+
+def _filled(node: Node, vector: Expr, shape: tuple[int, ...]) -> Expr:
+    return vector if shape_of(vector) == shape else node.emit(relax.op.broadcast_to(vector, shape))
