@@ -1,0 +1,90 @@
+"""Named values inside a scalar expression, and the bit-level helpers that keep to IEEE where the IR does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import te, tirx
+
+Expr = Any
+"""A scalar TIR expression."""
+
+_INTEGER = {"float16": "int16", "float32": "int32", "float64": "int64"}
+_SIGN_FREE = {"float16": 0x7FFF, "float32": 0x7FFFFFFF, "float64": 0x7FFFFFFFFFFFFFFF}
+_INFINITY = {"float16": 0x7C00, "float32": 0x7F800000, "float64": 0x7FF0000000000000}
+
+
+def dtype_of(expr: Expr) -> str:
+    """Return the element type of a scalar expression, in numpy's spelling."""
+    return str(expr.ty.dtype)
+
+
+def is_float(dtype: str) -> bool:
+    """Return whether the element type is a floating-point one."""
+    return dtype.startswith(("float", "bfloat"))
+
+
+class Bindings:
+    """Collects ``let`` bindings, so that a value used twice is computed once and expressions stay small."""
+
+    def __init__(self) -> None:
+        self._bound: list[tuple[Any, Expr]] = []
+
+    def bind(self, value: Expr) -> Expr:
+        """Return a variable that stands for the value; constants and variables stand for themselves."""
+        if isinstance(value, te.TensorSlice):
+            value = value.asobject()
+        if isinstance(value, (tirx.Var, tirx.IntImm, tirx.FloatImm)):
+            return value
+        if dtype_of(value) == "bool":
+            return self.bind(number_of(value, "int32")) != tirx.const(0, "int32")
+        variable = tirx.Var(f"v{len(self._bound)}", dtype_of(value))
+        self._bound.append((variable, value))
+        return variable
+
+    def close(self, result: Expr) -> Expr:
+        """Return the result inside all bindings made so far."""
+        for variable, value in reversed(self._bound):
+            result = tirx.Let(variable, value, result)
+        return result
+
+    def horner(self, coefficients: tuple[float, ...], x: Expr) -> Expr:
+        """Return the polynomial in x with these coefficients, the lowest power first."""
+        dtype = dtype_of(x)
+        total: Expr = tirx.const(coefficients[-1], dtype)
+        for coefficient in coefficients[-2::-1]:
+            total = self.bind(total * x + tirx.const(coefficient, dtype))
+        return total
+
+
+def number_of(condition: Expr, dtype: str) -> Expr:
+    """Return 1 or 0. A cast would do, but the analyzer cannot bind a vector that is cast from booleans."""
+    return tirx.Select(condition, tirx.const(1, dtype), tirx.const(0, dtype))
+
+
+def magnitude_bits(x: Expr) -> Expr:
+    """Return the bits of |x| as a signed integer: they order as the magnitudes do, NaN above infinity."""
+    dtype = dtype_of(x)
+    integer = _INTEGER[dtype]
+    return tirx.reinterpret(integer, x) & tirx.const(_SIGN_FREE[dtype], integer)
+
+
+def infinity_bits(dtype: str) -> Expr:
+    """Return the bits of infinity."""
+    return tirx.const(_INFINITY[dtype], _INTEGER[dtype])
+
+
+def is_nan(x: Expr) -> Expr:
+    """Return whether x is NaN. On the bits: the simplifier takes ``x != x`` for false."""
+    return magnitude_bits(x) > infinity_bits(dtype_of(x))
+
+
+def absolute(x: Expr) -> Expr:
+    """Return |x| of a float by clearing the sign bit."""
+    return tirx.reinterpret(dtype_of(x), magnitude_bits(x))
+
+
+def libm(name: str, *args: Expr) -> Expr:
+    """Return a call of a C99 function by its double name; the loop around it runs one element at a time."""
+    dtype = dtype_of(args[0])
+    return tirx.call_pure_extern(dtype, name if dtype == "float64" else f"{name}f", *args)
