@@ -21,7 +21,8 @@ class CompileRequest:
         model: the model file.
         target: a target's name, the path of a target file, or "host".
         input_shapes: shapes that replace symbolic or declared ones, by input name.
-        format: "so" (shared library), "static" (archive and header), "obj" (one object and header) or "c" (plan, runtime and kernel objects as files).
+        format: "so" (shared library), "static" (archive and header), "obj" (one object and header) or "c" (plan,
+            runtime and kernel objects as files).
         optimization: 0 to 3.
         jobs: how many processes compile kernels; 0 for one per processor.
         name: the model's name inside the library; None for the file's.

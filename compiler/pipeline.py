@@ -45,7 +45,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class PhaseEvent:
-    """Told to an observer after each phase: its name, how many seconds it took, and the module it left (None once there is none)."""
+    """Told to an observer after each phase: its name, its seconds, and the module it left (None once there is none)."""
 
     name: str
     seconds: float

@@ -17,7 +17,7 @@ class ImportedModel:
 
     Attributes:
         name: the model's name, a valid C identifier.
-        module: ``main`` in canonical form; its parameters are the signature's inputs, its result a tuple of the outputs.
+        module: ``main`` in canonical form; its parameters are the signature's inputs, its result the tuple of outputs.
         signature: names, shapes and element types as the model's author wrote them, in order.
         origins: from the name of a Relax variable to the source node that made it ("Conv 'layer1.0.conv1'").
     """

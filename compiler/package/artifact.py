@@ -31,5 +31,5 @@ class Artifact:
     report: Report
 
     def save(self, path: str | Path) -> Path:
-        """Write the library (or, for formats of several files, the folder) to a temporary name and rename it into place."""
+        """Write the library (for formats of several files, the folder) to a temporary name and rename it into place."""
         raise NotImplementedError

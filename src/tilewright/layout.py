@@ -1,9 +1,10 @@
 """Tensor layouts: how logical axes lie in memory.
 
 A layout is written as in the literature: an upper-case letter is a logical axis, a number with the lower-case letter
-is a block of it. ``NCHW16c`` stores [N, ceil(C/16), H, W, 16]; ``OIHW16i16o`` stores [ceil(O/16), ceil(I/16), H, W, 16, 16].
-The logical axes are the upper-case letters in the order of ``Layout.axes``. An axis that its block does not divide is
-padded with zeros at its end; whoever writes a blocked tensor keeps that padding zero.
+is a block of it. ``NCHW16c`` stores [N, ceil(C/16), H, W, 16]; ``OIHW16i16o`` stores
+[ceil(O/16), ceil(I/16), H, W, 16, 16]. The logical axes are the upper-case letters in the order of ``Layout.axes``. An
+axis that its block does not divide is padded with zeros at its end; whoever writes a blocked tensor keeps that padding
+zero.
 """
 
 from __future__ import annotations

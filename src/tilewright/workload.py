@@ -54,7 +54,7 @@ class PointwiseStep:
 
 @dataclass(frozen=True)
 class PointwiseProgram:
-    """Scalar operations applied to every element: values 0..operands-1 are given, each step adds one, the last is the result."""
+    """Scalar operations on every element: values 0..operands-1 are given, each step adds one, the last is the result."""
 
     operands: int
     steps: tuple[PointwiseStep, ...]
@@ -66,7 +66,8 @@ class Workload:
 
     The kernel's parameters are ``inputs`` in order, then ``outputs``. An anchor (the part that is not pointwise) reads
     the first ``anchor_arity`` inputs; its one result is value 0 of the epilogue, the other inputs are values 1, 2, ...
-    and broadcast to the output by numpy's rules. A pointwise workload has ``anchor_arity`` 0 and its inputs are values 0, 1, ...
+    and broadcast to the output by numpy's rules. A pointwise workload has ``anchor_arity`` 0 and its inputs are values
+    0, 1, ...
 
     Attributes:
         family: "conv2d", "matmul", "softmax", "pointwise", ...: which templates may make it.
