@@ -1,0 +1,149 @@
+"""``tilewright compile``: a model file in, a native library out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..api import PHASE_NAMES, CompileRequest, compile_model
+from ..dump import Dumper
+from ..files import check_writable
+from ..package.artifact import Artifact, Report
+from ..pipeline import PhaseEvent
+from ..verify import Tolerance, require_passed, verify_artifact
+from .options import PATH, InputShapes, Word, merge_shapes
+from .state import State, common_options
+from .tables import print_pairs, print_table, progress
+from .text import duration, size
+
+_ALL = "all"
+_SUFFIXES = {"so": ".so", "static": "-static", "obj": "-obj", "c": "-c"}
+_VERDICT = {True: "ok", False: "TOO FAR"}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tilewright compile model.onnx
+  tilewright compile bert.onnx --input-shapes "input_ids:[1,128];attention_mask:[1,128]"
+  tilewright compile model.onnx --target x86-64-v3 -o build/model.so
+  tilewright compile model.onnx --verify
+  tilewright compile model.onnx --stop-after fuse --dump all"""
+)
+@click.argument("model", type=PATH)
+@click.option("--target", default="host", show_default=True, help="A name of 'tilewright targets', or a target file.")
+@click.option("-o", "--output", type=PATH, help="Where to write; the model's name in this folder when left out.")
+@click.option(
+    "--input-shapes", type=InputShapes(), multiple=True, help='Shapes of inputs: "x:[1,3,224,224];ids:[1,128]".'
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["so", "static", "obj", "c"]),
+    default="so",
+    show_default=True,
+    help="so: shared library; static: archive and header; obj: one object and header; c: sources and kernel objects.",
+)
+@click.option("--name", help="The model's name inside the library; the file's when left out.")
+@click.option("-O", "--opt", type=click.IntRange(0, 3), default=3, show_default=True, help="How much to optimize.")
+@click.option("-j", "--jobs", type=click.IntRange(0), default=0, help="Processes that compile; one per processor.")
+@click.option(
+    "--stop-after", type=Word("phase", PHASE_NAMES), help=f"Stop after a phase ({', '.join(PHASE_NAMES)}); write nothing."
+)
+@click.option(
+    "--dump", type=Word("phase", (*PHASE_NAMES, _ALL)), multiple=True, help="Write the module after a phase, or 'all'."
+)
+@click.option("--dump-dir", type=PATH, help="The folder for dumps; MODEL.dump in this folder when left out.")
+@click.option("--verify", is_flag=True, help="Compare with onnxruntime on random inputs before anything is written.")
+@click.option("--rtol", type=click.FloatRange(0), help="Error allowed, relative to an output's largest element.")
+@click.option("--atol", type=click.FloatRange(0), help="Error allowed besides.")
+@common_options
+@click.pass_obj
+def command(
+    state: State,
+    model: Path,
+    target: str,
+    output: Path | None,
+    input_shapes: tuple[tuple[tuple[str, tuple[int, ...]], ...], ...],
+    kind: str,
+    name: str | None,
+    opt: int,
+    jobs: int,
+    stop_after: str | None,
+    dump: tuple[str, ...],
+    dump_dir: Path | None,
+    verify: bool,
+    rtol: float | None,
+    atol: float | None,
+) -> None:
+    """Compile MODEL, an ONNX file, to one self-contained native library.
+
+    The library holds code, weights and runtime, and needs libc and libm only.
+    """
+    if (rtol is not None or atol is not None) and not verify:
+        raise click.UsageError("--rtol and --atol say how near --verify wants the outputs: give --verify too")
+    if verify and (kind != "so" or stop_after):
+        raise click.UsageError("--verify runs the library: it needs --format so, and no --stop-after")
+    request = CompileRequest(
+        model, target, merge_shapes(input_shapes), kind, opt, jobs, name=name, stop_after=stop_after
+    )
+    path = output or Path(model.stem + _SUFFIXES[kind])
+    if not stop_after:
+        check_writable(path, folder=kind != "so")
+    dumper = _dumper(model, dump, dump_dir)
+    artifact, times = _compile(request, dumper, state)
+    if artifact is not None:
+        if verify:
+            _verify(artifact, request, Tolerance(rtol, atol), state)
+        path = artifact.save(path)
+    if not state.quiet:
+        _print_report(times, artifact and artifact.report, path)
+        print_pairs([("dump", str(file)) for file in dumper.written])
+
+
+def _dumper(model: Path, dump: tuple[str, ...], folder: Path | None) -> Dumper:
+    wanted = PHASE_NAMES if _ALL in dump else dump
+    return Dumper(folder or Path(f"{model.stem}.dump"), PHASE_NAMES, wanted)
+
+
+def _compile(request: CompileRequest, dumper: Dumper, state: State) -> tuple[Artifact | None, list[tuple[str, float]]]:
+    """Compile while showing which phase runs; return the artifact and the seconds of each phase."""
+    times: list[tuple[str, float]] = []
+    with progress(f"{request.model.name}: {PHASE_NAMES[0]}", len(PHASE_NAMES), quiet=state.quiet) as show:
+
+        def observe(event: PhaseEvent) -> None:
+            times.append((event.name, event.seconds))
+            dumper(event)
+            following = PHASE_NAMES[PHASE_NAMES.index(event.name) + 1 :]
+            show(len(times), f"{request.model.name}: {following[0] if following else 'writing'}")
+
+        return compile_model(request, observe), times
+
+
+def _verify(artifact: Artifact, request: CompileRequest, tolerance: Tolerance, state: State) -> None:
+    with progress("comparing with onnxruntime", None, quiet=state.quiet):
+        errors = verify_artifact(artifact, request.model, tolerance)
+    if not state.quiet:
+        print_table(
+            ("output", ">max abs error", ">relative to max", ">allowed", ""),
+            (
+                (each.name, f"{each.absolute:.2e}", f"{each.relative:.2e}", f"{each.limit:.2e}", _VERDICT[each.passed])
+                for each in errors
+            ),
+        )
+    require_passed(request.model, errors)
+
+
+def _print_report(times: list[tuple[str, float]], report: Report | None, path: Path) -> None:
+    print_table(("phase", ">time"), ((name, duration(seconds)) for name, seconds in times))
+    if report is not None:
+        print_pairs(
+            [
+                ("kernels", f"{report.kernels} for {report.steps} steps"),
+                ("arena", size(report.arena_bytes)),
+                ("weights", size(report.weight_bytes)),
+                ("library", f"{size(report.library_bytes)}, {size(report.library_bytes - report.weight_bytes)} without weights"),
+                ("written", str(path)),
+            ]
+        )

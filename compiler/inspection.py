@@ -1,0 +1,99 @@
+"""Inspect: what is in a model file, and which of it cannot be compiled."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+from onnx.helper import tensor_dtype_to_np_dtype
+
+from ..signature import TensorSpec
+from .frontends.onnx.functions import live_nodes, unsupported_nodes
+from .frontends.onnx.loading import load_model
+from .frontends.onnx.registry import normal_domain
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto, ValueInfoProto
+
+
+@dataclass(frozen=True)
+class ModelContents:
+    """What is in an ONNX model.
+
+    Attributes:
+        producer: the program that wrote it.
+        opsets: versions of operator sets by domain; "" is ONNX's own.
+        weights: how many constant tensors there are.
+        weight_bytes: their size.
+        operators: pairs of operator and count, the commonest first.
+        unsupported: pairs of operator and node name that cannot be compiled, in the model's order.
+    """
+
+    name: str
+    producer: str
+    ir_version: int
+    opsets: dict[str, int]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    weights: int
+    weight_bytes: int
+    operators: tuple[tuple[str, int], ...]
+    unsupported: tuple[tuple[str, str], ...]
+
+
+def inspect_model(path: Path) -> ModelContents:
+    """Read an ONNX file. Raises UserError when it cannot be read or is no model."""
+    model = load_model(path)
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    opsets = {normal_domain(entry.domain): entry.version for entry in model.opset_import}
+    functions = {(normal_domain(each.domain), each.name): each for each in model.functions}
+    live = live_nodes(graph.node, [value.name for value in graph.output])
+    missing = unsupported_nodes(live, constants, opsets, functions)
+    counts = Counter(_operator(node) for node in graph.node)
+    return ModelContents(
+        graph.name,
+        f"{model.producer_name} {model.producer_version}".strip(),
+        model.ir_version,
+        opsets,
+        tuple(_spec(value) for value in graph.input if value.name not in constants),
+        tuple(_spec(value) for value in graph.output),
+        len(graph.initializer),
+        sum(map(_bytes, graph.initializer)),
+        tuple(counts.most_common()),
+        tuple((_operator(node), node.name or next(iter(node.output), "")) for node in missing),
+    )
+
+
+def _operator(node: NodeProto) -> str:
+    domain = normal_domain(node.domain)
+    return f"{domain}::{node.op_type}" if domain else node.op_type
+
+
+def _spec(value: ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    dims = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in tensor.shape.dim)
+    return TensorSpec(value.name, dims, _dtype(tensor.elem_type))
+
+
+def _dtype(element_type: int) -> str:
+    try:
+        return str(tensor_dtype_to_np_dtype(element_type).name)
+    except KeyError:
+        return "unknown"
+
+
+def _bytes(tensor: TensorProto) -> int:
+    """Return the size of a tensor by its shape: its data may lie in another file."""
+    count = 1
+    for dim in tensor.dims:
+        count *= max(dim, 0)
+    bits = _BITS.get(tensor.data_type)
+    return count * bits // 8 if bits else count * tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+
+
+#: Element types that numpy keeps in more bits than a file does.
+_BITS = {onnx.TensorProto.INT4: 4, onnx.TensorProto.UINT4: 4}

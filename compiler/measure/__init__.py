@@ -1,0 +1,1 @@
+"""Measure: latency side by side with other runtimes, time per step, and the ceiling of this machine."""

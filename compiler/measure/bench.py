@@ -1,0 +1,104 @@
+"""Latency of a compiled library, alone or beside other runtimes, on the same inputs with the same number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...runtime import load
+from ...runtime.model import Model
+from ..index_bounds import index_bounds
+from ..tensors import Array, make_tensors, numpy_dtype
+from .interleave import Plan, Tick, interleave
+from .peers import open_peer
+from .statistics import Latency, Ratio, ratio_of, summarize
+
+_OURS = "tilewright"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One contender's result.
+
+    Attributes:
+        name: the runtime, with its version where it is a peer.
+        ratio: how many times as long it takes as the library; None for the library itself.
+        difference: the largest difference of its outputs from the library's, relative to their largest element.
+    """
+
+    name: str
+    latency: Latency
+    ratio: Ratio | None
+    difference: float | None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A measurement: the library first, then its peers in the order asked for."""
+
+    model: str
+    threads: int
+    standings: tuple[Standing, ...]
+
+
+def bench(
+    library: Path,
+    *,
+    model: Path | None = None,
+    against: Sequence[str] = (),
+    threads: int = 1,
+    plan: Plan | None = None,
+    seed: int = 0,
+    tick: Tick | None = None,
+) -> Bench:
+    """Measure a library, in turns with other runtimes that run its model.
+
+    Args:
+        model: the model the library was compiled from; needed when there are peers.
+        against: names of peers.
+        threads: for every contender; 0 for every processor.
+        tick: told which part of the measurement is done, 0 to 1.
+
+    Raises:
+        UserError: the library cannot be loaded here, or a peer is unknown, not installed or refuses the model.
+    """
+    with ExitStack() as stack:
+        ours = stack.enter_context(load(library, threads=threads))
+        inputs = make_tensors(ours.inputs, "random", seed, index_bounds(model) if model else None)
+        buffers = [np.empty(spec.static_shape, numpy_dtype(spec)) for spec in ours.outputs]
+        peers = {name: open_peer(name, model, inputs, ours.threads) for name in against} if model else {}
+        contenders: dict[str, Callable[[], object]] = {_OURS: _runner(ours, inputs, buffers)}
+        contenders |= {name: peer.run for name, peer in peers.items()}
+        turns = interleave(contenders, plan or Plan(), tick)
+        names = [spec.name for spec in ours.outputs]
+        mine = dict(zip(names, buffers, strict=True))
+        standings = [Standing(_OURS, summarize(_flat(turns[_OURS])), None, None)]
+        for name, peer in peers.items():
+            ratio = ratio_of(turns[_OURS], turns[name])
+            standings.append(Standing(peer.name, summarize(_flat(turns[name])), ratio, difference(mine, peer.outputs())))
+        return Bench(ours.name, ours.threads, tuple(standings))
+
+
+def _runner(model: Model, inputs: dict[str, Array], buffers: list[Array]) -> Callable[[], object]:
+    return lambda: model(inputs, out=buffers)
+
+
+def _flat(turns: list[list[float]]) -> list[float]:
+    return [seconds for turn in turns for seconds in turn]
+
+
+def difference(ours: dict[str, Array], theirs: dict[str, Array]) -> float:
+    """Return the largest difference of any output, relative to the largest element of that output; NaN never agrees."""
+    worst = 0.0
+    for name, array in ours.items():
+        if name not in theirs or theirs[name].shape != array.shape:
+            return float("inf")
+        mine, other = (np.asarray(each, dtype=np.float64) for each in (array, theirs[name]))
+        if mine.size:
+            scale = float(np.abs(other).max()) or 1.0
+            worst = max(worst, float(np.nan_to_num(np.abs(mine - other).max() / scale, nan=np.inf)))
+    return worst

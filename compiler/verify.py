@@ -1,0 +1,124 @@
+"""Verify: does a compiled library compute what onnxruntime computes?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from .index_bounds import index_bounds
+from .measure.peers import open_peer
+from .package.artifact import Artifact
+from .tensors import make_tensors
+
+Array = NDArray[np.generic]
+
+#: What rounding may do to a network's output, relative to its largest element, by the element type of the output.
+_RELATIVE = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2}
+_ABSOLUTE = 1e-7
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an output may lie from the reference: atol + rtol * max |reference|; integers must be equal.
+
+    Attributes:
+        rtol, atol: None for the default of the output's element type.
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+
+    def limit(self, reference: Array, dtype: str) -> float:
+        """Return the largest absolute error allowed."""
+        rtol = _RELATIVE.get(dtype, 0.0) if self.rtol is None else self.rtol
+        atol = _ABSOLUTE if self.atol is None else self.atol
+        return atol + rtol * largest_magnitude(reference)
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """How far one output lies from the reference.
+
+    Attributes:
+        absolute: the largest absolute error; infinite where NaN or infinities do not match.
+        relative: that error over the largest magnitude of the reference.
+        limit: the largest absolute error allowed.
+    """
+
+    name: str
+    absolute: float
+    relative: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the output is near enough."""
+        return self.absolute <= self.limit
+
+
+def largest_magnitude(array: Array) -> float:
+    """Return the largest finite magnitude, 0 for an empty array."""
+    values = np.abs(np.asarray(array, dtype=np.float64))
+    finite = values[np.isfinite(values)]
+    return float(finite.max()) if finite.size else 0.0
+
+
+def compare(name: str, got: Array, reference: Array, tolerance: Tolerance) -> OutputError:
+    """Compare an output with its reference; a wrong shape or element type is an infinite error."""
+    limit = tolerance.limit(reference, str(reference.dtype)) if reference.dtype.kind == "f" else 0.0
+    if got.shape != reference.shape or got.dtype != reference.dtype:
+        return OutputError(name, np.inf, np.inf, limit)
+    ours, theirs = (np.asarray(each, dtype=np.float64) for each in (got, reference))
+    finite = np.isfinite(theirs)
+    if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True):
+        return OutputError(name, np.inf, np.inf, limit)
+    errors = np.abs(ours[finite] - theirs[finite])
+    absolute = float(np.nan_to_num(errors, nan=np.inf).max()) if errors.size else 0.0
+    scale = largest_magnitude(reference)
+    return OutputError(name, absolute, absolute / scale if scale else absolute, limit)
+
+
+def verify(library: Path, model: Path, tolerance: Tolerance, *, seed: int = 0, threads: int = 1) -> list[OutputError]:
+    """Run a library and its model on the same random inputs and compare every output with onnxruntime's.
+
+    Raises UserError when onnxruntime is not installed or refuses the model, or this machine cannot run the library.
+    """
+    from ..runtime import load
+
+    with load(library, threads=threads) as compiled:
+        inputs = make_tensors(compiled.inputs, "random", seed, index_bounds(model))
+        peer = open_peer("onnxruntime", model, inputs, threads)
+        return compare_all(compiled(inputs), peer.outputs(), tolerance)
+
+
+def verify_artifact(artifact: Artifact, model: Path, tolerance: Tolerance) -> list[OutputError]:
+    """Verify a compiled model that was not saved yet, as :func:`verify` does, in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
+        return verify(artifact.save(Path(folder) / "model.so"), model, tolerance)
+
+
+def compare_all(got: Mapping[str, Any], reference: Mapping[str, Any], tolerance: Tolerance) -> list[OutputError]:
+    """Compare outputs by name, in the reference's order; an output that is missing is an infinite error."""
+    return [
+        compare(name, got[name], array, tolerance) if name in got else OutputError(name, np.inf, np.inf, 0.0)
+        for name, array in reference.items()
+    ]
+
+
+def require_passed(model: Path, errors: list[OutputError]) -> None:
+    """Raise UserError naming the worst output when one lies too far from the reference."""
+    failed = [each for each in errors if not each.passed]
+    if failed:
+        worst = max(failed, key=lambda each: each.relative)
+        raise UserError(
+            f"{model}: the library does not compute what onnxruntime computes: {len(failed)} of {len(errors)} output(s) "
+            f"differ, '{worst.name}' by {worst.absolute:.3g} where {worst.limit:.3g} is allowed "
+            f"({worst.relative:.3g} of its largest element); nothing was written"
+        )
