@@ -54,7 +54,7 @@ class PointwiseStep:
 
 @dataclass(frozen=True)
 class PointwiseProgram:
-    """Scalar operations on every element: values 0..operands-1 are given, each step adds one, the last is the result."""
+    """Scalar operations per element: values 0..operands-1 are given, each step adds one; the last is the result."""
 
     operands: int
     steps: tuple[PointwiseStep, ...]
