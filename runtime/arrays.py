@@ -52,7 +52,8 @@ class Port:
         array = self._as_array(value)
         self._check_dtype(array)
         self._check_shape(array)
-        return np.require(array, requirements=("C_CONTIGUOUS", "ALIGNED"))
+        ready = array.flags.c_contiguous and array.flags.aligned
+        return array if ready else np.require(array, requirements=("C_CONTIGUOUS", "ALIGNED"))
 
     def output_array(self, value: Any) -> Array:
         """Return the caller's buffer for this output as an array of the same memory.

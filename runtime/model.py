@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..signature import TensorSpec
 from .arrays import Port, bind
 from .instance import Instance
-from .library import Library
+from .library import Library, Step
 from .outputs import Outputs
 
 Array = NDArray[Any]
@@ -76,8 +76,8 @@ class Model:
         self._instance.run(_addresses(inputs), _addresses(outputs))
         return Outputs(self._output_names, outputs)
 
-    def profile(self, /, *arrays: Any, repeat: int = 10, **named: Any) -> tuple[StepTime, ...]:
-        """Run the model ``repeat`` times after one run to warm up, and return what each step took, in order.
+    def profile(self, /, *arrays: Any, repeat: int = 10, warmup: int = 1, **named: Any) -> tuple[StepTime, ...]:
+        """Run the model ``repeat`` times after ``warmup`` runs that do not count; return what each step took, in order.
 
         Raises:
             UserError: as a call does, or when ``repeat`` is less than 1.
@@ -86,12 +86,13 @@ class Model:
             raise UserError(f"{self.path}: repeat is {repeat}; it is at least 1")
         inputs = self._input_arrays(arrays, named)
         sources, sinks = _addresses(inputs), _addresses(outputs := self._output_arrays(None, inputs))
-        self._instance.run(sources, sinks)
+        for _ in range(warmup):
+            self._instance.run(sources, sinks)
         runs = [self._instance.profile(sources, sinks) for _ in range(repeat)]
         del outputs
         return tuple(
             StepTime(step.name, step.kernel, median(seconds), step.flops, step.bytes)
-            for step, seconds in zip(self._library.steps, zip(*runs, strict=True), strict=True)
+            for step, seconds in zip(self.steps, zip(*runs, strict=True), strict=True)
         )
 
     def new_instance(self, threads: int | None = None, check_finite: bool | None = None) -> Model:
@@ -135,6 +136,11 @@ class Model:
     def outputs(self) -> tuple[TensorSpec, ...]:
         """Names, shapes and element types of the outputs, in order."""
         return self._library.outputs
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the plan, in order."""
+        return self._library.steps
 
     @property
     def manifest(self) -> dict[str, Any]:

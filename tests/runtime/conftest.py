@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plan_builder import Arrays, PlanBuilder
+
+
+@pytest.fixture(scope="session")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> PlanBuilder:
+    return PlanBuilder(tmp_path_factory.mktemp("libraries"))
+
+
+@pytest.fixture(scope="session")
+def tiny(builder: PlanBuilder) -> Path:
+    return builder.shared("tiny")
+
+
+@pytest.fixture
+def inputs() -> Arrays:
+    return {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "input.ids": np.array([3, -1, 0, 5])}
+
+
+@pytest.fixture
+def expected(inputs: Arrays) -> Arrays:
+    return tiny_reference(inputs)
+
+
+def tiny_reference(inputs: Arrays) -> Arrays:
+    """What the tiny plan computes, by numpy."""
+    scaled = inputs["x"] * np.array([2, 3, 4], np.float32) + np.float32(1)
+    return {"y": scaled, "total": inputs["input.ids"].sum(), "positive": inputs["input.ids"] > 0}
