@@ -29,3 +29,11 @@ def shape_of(expr: Any) -> tuple[int, ...]:
 def dtype_of(expr: Any) -> str:
     """Return the element type of a Relax tensor expression, in numpy's spelling."""
     return str(expr.ty.dtype)
+
+
+def with_type(expr: Any, ty: Any) -> Any:
+    """Return a Relax expression built by hand after setting its type, which its constructor does not infer."""
+    from tvm.relax.expr import _update_type
+
+    _update_type(expr, ty)
+    return expr
