@@ -65,7 +65,9 @@ def _packages() -> Iterator[Finding]:
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            advice = f"for side-by-side measurements: pip install {name}" if extra else f"pip install '{wanted.strip()}'"
+            advice = (
+                f"for side-by-side measurements: pip install {name}" if extra else f"pip install '{wanted.strip()}'"
+            )
             yield Finding(name, "missing" if extra else "bad", f"not installed; {advice}")
             continue
         pinned = wanted.partition("==")[2].strip()
@@ -107,7 +109,17 @@ def _linking(toolchain: Toolchain) -> Finding:
     with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
         source = Path(folder) / "f.c"
         source.write_text(_PROGRAM, encoding="ascii")
-        command = [*toolchain.cc, "-std=c11", "-O2", "-fPIC", "-shared", str(source), "-o", str(source.with_suffix(".so")), "-lm"]
+        command = [
+            *toolchain.cc,
+            "-std=c11",
+            "-O2",
+            "-fPIC",
+            "-shared",
+            str(source),
+            "-o",
+            str(source.with_suffix(".so")),
+            "-lm",
+        ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -120,7 +132,9 @@ def _linking(toolchain: Toolchain) -> Finding:
 
 def _machine() -> Iterator[Finding]:
     machine = read_machine()
-    yield Finding("CPU", "ok", f"{machine.model or machine.architecture}, {machine.cores} of {os.cpu_count()} processors")
+    yield Finding(
+        "CPU", "ok", f"{machine.model or machine.architecture}, {machine.cores} of {os.cpu_count()} processors"
+    )
     caches = ", ".join(f"L{level} {size >> 10} KiB" for level, size in sorted(machine.caches.items()))
     yield Finding("caches", "ok" if caches else "missing", caches or "not known; those of the target's row are used")
     try:

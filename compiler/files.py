@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from ..errors import UserError
 
@@ -31,7 +31,7 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
         raise UserError(f"cannot write '{path}': you may not write to the folder '{around.resolve()}'")
 
 
-def write_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     """Write a file under a temporary name beside it and rename it into place.
 
     Args:
@@ -61,7 +61,7 @@ def write_text(path: Path, text: str) -> None:
     write_file(path, lambda file: _write_all(file, text.encode()))
 
 
-def _write_all(file: BinaryIO, data: bytes) -> None:
+def _write_all(file: IO[bytes], data: bytes) -> None:
     file.write(data)
 
 

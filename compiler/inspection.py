@@ -96,4 +96,4 @@ def _bytes(tensor: TensorProto) -> int:
 
 
 #: Element types that numpy keeps in more bits than a file does.
-_BITS = {onnx.TensorProto.INT4: 4, onnx.TensorProto.UINT4: 4}
+_BITS: dict[int, int] = {onnx.TensorProto.INT4: 4, onnx.TensorProto.UINT4: 4}

@@ -19,7 +19,7 @@ from .files import write_file
 Array = NDArray[np.generic]
 Fill = Callable[[TensorSpec, np.random.Generator, int], Array]
 
-#: How a tensor is made up: from its specification, a random generator, and the bound of its values where they are indices.
+#: How to make a tensor up: from its specification, a random generator, and the bound of its values as indices.
 FILLS: Registry[Fill] = Registry("fill")
 
 _FLAG_NAMES = ("mask", "type", "segment")
@@ -28,7 +28,7 @@ _BFLOAT16 = "bfloat16"
 
 
 def numpy_dtype(spec: TensorSpec) -> np.dtype[Any]:
-    """Return the element type that a tensor has in numpy: bfloat16, which numpy lacks, travels as its bits in uint16."""
+    """Return the element type in numpy: bfloat16, which numpy lacks, travels as its bits in uint16."""
     return np.dtype("uint16" if spec.dtype == _BFLOAT16 else spec.dtype)
 
 

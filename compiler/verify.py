@@ -95,7 +95,7 @@ def verify(library: Path, model: Path, tolerance: Tolerance, *, seed: int = 0, t
     with load(library, threads=threads) as compiled:
         inputs = make_tensors(compiled.inputs, "random", seed, index_bounds(model))
         peer = open_peer("onnxruntime", model, inputs, threads)
-        return compare_all(compiled(inputs), peer.outputs(), tolerance)
+        return compare_all(dict(compiled(inputs).items()), peer.outputs(), tolerance)
 
 
 def verify_artifact(artifact: Artifact, model: Path, tolerance: Tolerance) -> list[OutputError]:
@@ -118,7 +118,7 @@ def require_passed(model: Path, errors: list[OutputError]) -> None:
     if failed:
         worst = max(failed, key=lambda each: each.relative)
         raise UserError(
-            f"{model}: the library does not compute what onnxruntime computes: {len(failed)} of {len(errors)} output(s) "
-            f"differ, '{worst.name}' by {worst.absolute:.3g} where {worst.limit:.3g} is allowed "
+            f"{model}: the library does not compute what onnxruntime computes: {len(failed)} of {len(errors)} "
+            f"output(s) differ, '{worst.name}' by {worst.absolute:.3g} where {worst.limit:.3g} is allowed "
             f"({worst.relative:.3g} of its largest element); nothing was written"
         )

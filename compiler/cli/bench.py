@@ -31,7 +31,9 @@ The contenders take turns in this one process, on the same inputs, each with the
 The ratio says how many times as long a peer takes: over 1 the library is faster."""
 )
 @click.argument("file", type=PATH)
-@click.option("--against", type=Words("runtime", tuple(PEERS.names())), default=(), help="onnxruntime, openvino or both.")
+@click.option(
+    "--against", type=Words("runtime", tuple(PEERS.names())), default=(), help="onnxruntime, openvino or both."
+)
 @click.option("--model", type=PATH, help="The ONNX file that a library was compiled from, for --against.")
 @click.option("--input-shapes", type=InputShapes(), multiple=True, help="Shapes of inputs, where FILE is a model.")
 @click.option("--target", default="host", show_default=True, help="The target, where FILE is a model.")
@@ -66,17 +68,12 @@ def command(
     if against and not is_model and model is None:
         raise click.UsageError("--against needs the model that the library was compiled from: give --model MODEL.onnx")
     plan = Plan(seconds, repeat, warmup)
-    with _library(file, is_model, target, merge_shapes(input_shapes), state) as library:
-        with progress(f"measuring {file.name}", 1.0, quiet=state.quiet) as show:
-            result = bench(
-                library,
-                model=file if is_model else model,
-                against=against,
-                threads=threads,
-                plan=plan,
-                seed=seed,
-                tick=show,
-            )
+    with (
+        _library(file, is_model, target, merge_shapes(input_shapes), state) as library,
+        progress(f"measuring {file.name}", 1.0, quiet=state.quiet) as show,
+    ):
+        source = file if is_model else model
+        result = bench(library, model=source, against=against, threads=threads, plan=plan, seed=seed, tick=show)
     if as_json:
         click.echo(json.dumps(asdict(result), indent=2))
     else:

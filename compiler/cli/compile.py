@@ -49,7 +49,9 @@ Examples:
 @click.option("-O", "--opt", type=click.IntRange(0, 3), default=3, show_default=True, help="How much to optimize.")
 @click.option("-j", "--jobs", type=click.IntRange(0), default=0, help="Processes that compile; one per processor.")
 @click.option(
-    "--stop-after", type=Word("phase", PHASE_NAMES), help=f"Stop after a phase ({', '.join(PHASE_NAMES)}); write nothing."
+    "--stop-after",
+    type=Word("phase", PHASE_NAMES),
+    help=f"Stop after one of {', '.join(PHASE_NAMES)}.",
 )
 @click.option(
     "--dump", type=Word("phase", (*PHASE_NAMES, _ALL)), multiple=True, help="Write the module after a phase, or 'all'."
@@ -98,7 +100,7 @@ def command(
             _verify(artifact, request, Tolerance(rtol, atol), state)
         path = artifact.save(path)
     if not state.quiet:
-        _print_report(times, artifact and artifact.report, path)
+        _print_report(times, artifact.report if artifact else None, path)
         print_pairs([("dump", str(file)) for file in dumper.written])
 
 
@@ -138,12 +140,13 @@ def _verify(artifact: Artifact, request: CompileRequest, tolerance: Tolerance, s
 def _print_report(times: list[tuple[str, float]], report: Report | None, path: Path) -> None:
     print_table(("phase", ">time"), ((name, duration(seconds)) for name, seconds in times))
     if report is not None:
+        code = report.library_bytes - report.weight_bytes
         print_pairs(
             [
                 ("kernels", f"{report.kernels} for {report.steps} steps"),
                 ("arena", size(report.arena_bytes)),
                 ("weights", size(report.weight_bytes)),
-                ("library", f"{size(report.library_bytes)}, {size(report.library_bytes - report.weight_bytes)} without weights"),
+                ("library", f"{size(report.library_bytes)}, {size(code)} without weights"),
                 ("written", str(path)),
             ]
         )

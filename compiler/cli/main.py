@@ -72,7 +72,7 @@ class CommandLine(click.Group):
             _silence_output()
             raise click.exceptions.Exit(_EXIT_PIPE_CLOSED) from None
 
-    def main(  # type: ignore[override]
+    def main(
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...registry import nearest
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic for type checkers only in newer releases of click
 
 #: A path; whoever opens it says what is wrong with it.
 PATH = click.Path(path_type=Path)
@@ -17,7 +22,7 @@ _SHAPE = re.compile(r"\s*(?P<name>[^\[\];]+?)\s*:\s*\[(?P<dims>[^\[\]]*)\]\s*(?:
 _LARGEST_DIM = 2**31 - 1
 
 
-class Word(click.ParamType):
+class Word(_ParamType):
     """One of some words; an unknown one is told its neighbours.
 
     Args:
@@ -58,7 +63,7 @@ class Words(Word):
         return f"{self.name.upper()}[,...]"
 
 
-class InputShapes(click.ParamType):
+class InputShapes(_ParamType):
     """Shapes of inputs by name: ``"x:[1,3,224,224];ids:[1,128]"``, separated by semicolons or spaces."""
 
     name = "NAME:[DIM,...]"
@@ -74,16 +79,16 @@ class InputShapes(click.ParamType):
         while position < len(value) and value[position:].strip():
             match = _SHAPE.match(value, position)
             if match is None:
-                self.fail(f"'{value[position:].strip()}' is not a shape: write 'x:[1,3,224,224];ids:[1,128]'", param, ctx)
+                self.fail(
+                    f"'{value[position:].strip()}' is not a shape: write 'x:[1,3,224,224];ids:[1,128]'", param, ctx
+                )
             pairs.append((match["name"], self._dims(match["name"], match["dims"], param, ctx)))
             position = match.end()
         if not pairs:
             self.fail("no shape is given: write 'x:[1,3,224,224]'", param, ctx)
         return tuple(pairs)
 
-    def _dims(
-        self, name: str, text: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
+    def _dims(self, name: str, text: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         words = [each.strip() for each in text.split(",")] if text.strip() else []
         for word in words:
             if not (word.isascii() and word.isdigit() and 0 < int(word[:11]) <= _LARGEST_DIM):

@@ -21,7 +21,8 @@ _PIPE_WIDTH = 10_000
 class Show(Protocol):
     """Tells how much is done and, where it changes, at what the program is."""
 
-    def __call__(self, done: float, text: str | None = None) -> None: ...
+    def __call__(self, done: float, text: str | None = None) -> None:
+        """Say that so much of the total is done."""
 
 
 def console(*, stderr: bool = False) -> Console:

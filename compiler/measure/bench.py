@@ -79,7 +79,9 @@ def bench(
         standings = [Standing(_OURS, summarize(_flat(turns[_OURS])), None, None)]
         for name, peer in peers.items():
             ratio = ratio_of(turns[_OURS], turns[name])
-            standings.append(Standing(peer.name, summarize(_flat(turns[name])), ratio, difference(mine, peer.outputs())))
+            standings.append(
+                Standing(peer.name, summarize(_flat(turns[name])), ratio, difference(mine, peer.outputs()))
+            )
         return Bench(ours.name, ours.threads, tuple(standings))
 
 

@@ -1,8 +1,8 @@
 """The ceiling of this machine: multiply-adds a second, and bytes a second from working sets of several sizes.
 
-A step cannot be faster than max(flops / compute, bytes / bandwidth): the roofline model (Williams, Waterman and Patterson,
-"Roofline", CACM 2009), with the bandwidth of the cache level that holds the step's operands, so that a step whose
-operands stay in a cache is not measured against main memory.
+A step cannot be faster than max(flops / compute, bytes / bandwidth): the roofline model (Williams, Waterman and
+Patterson, "Roofline", CACM 2009), with the bandwidth of the cache level that holds the step's operands, so that a step
+whose operands stay in a cache is not measured against main memory.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import UserError
 from ...targets.database import load_target
@@ -45,7 +47,7 @@ class Ceiling:
     bandwidths: tuple[tuple[int, float], ...]
 
     def bandwidth(self, working_set: float) -> float:
-        """Return the bytes a second at which a working set of this size can be read, interpolated between those measured."""
+        """Return the bytes a second at which a working set of this size can be read, interpolated."""
         sizes, rates = zip(*self.bandwidths, strict=True)
         return float(np.interp(np.log2(max(working_set, 1.0)), np.log2(sizes), rates))
 
@@ -71,7 +73,7 @@ def measure_ceiling(threads: int) -> Ceiling:
     for total in _WORKING_SETS:
         share = total // threads // (8 * _ALIGNMENT) * (8 * _ALIGNMENT)
         if share:
-            found = _together(threads, lambda index, share=share: _read_rate(library, buffers[index], share))
+            found = _together(threads, partial(_read_rate, library, buffers, share))
             rates.append((total, sum(found)))
     return Ceiling(threads, flops, tuple(_falling(rates)))
 
@@ -102,16 +104,16 @@ def _compute_rate(library: ctypes.CDLL) -> float:
     return best
 
 
-def _read_rate(library: ctypes.CDLL, buffer: np.ndarray[tuple[int], np.dtype[np.float32]], size: int) -> float:
-    address = buffer.ctypes.data
+def _read_rate(library: ctypes.CDLL, buffers: list[NDArray[np.float32]], size: int, index: int) -> float:
+    address = buffers[index].ctypes.data
     once = max(library.tilewright_ceiling_read(address, size, 1) for _ in range(2))
     rounds = max(1, int(_TRIAL_SECONDS / max(once, 1e-9)))
-    trials = (library.tilewright_ceiling_read(address, size, rounds) for _ in range(_TRIALS))
-    return size * rounds / min(trials)
+    best: float = min(library.tilewright_ceiling_read(address, size, rounds) for _ in range(_TRIALS))
+    return size * rounds / best
 
 
-def _aligned(size: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Return zeros at an aligned address, every page of them written: untouched pages would all be one page of memory."""
+def _aligned(size: int) -> NDArray[np.float32]:
+    """Return zeros at an aligned address, each written: untouched pages would all be one page of memory."""
     raw = np.empty(size + _ALIGNMENT, np.uint8)
     raw[:] = 0
     start = -raw.ctypes.data % _ALIGNMENT
@@ -119,7 +121,7 @@ def _aligned(size: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 
 def _falling(rates: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Return bandwidths that never rise with the working set: a larger one that reads faster shows a smaller one was disturbed."""
+    """Return bandwidths that that never rise with the working set: a smaller one that was slower was disturbed."""
     best = 0.0
     fallen = []
     for size, rate in reversed(rates):

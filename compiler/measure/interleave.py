@@ -9,7 +9,7 @@ from dataclasses import dataclass
 Run = Callable[[], object]
 Tick = Callable[[float], None]
 
-#: A turn is long enough for a contender to measure itself in its own caches, short enough for both to see the same machine.
+#: Long enough for a contender to measure itself in its own caches, short enough for all to see the same machine.
 _TURN_SECONDS = 0.05
 _MOST_RUNS_A_TURN = 1000
 #: Threads of a pool that spins after its last task would run beside the next contender.

@@ -11,7 +11,8 @@ _BAR_HEIGHT = 14
 _COLOURS = {"compute": "#3b6fb6", "memory": "#c9802b", "": "#8a8f98"}
 
 _STYLE = """
-body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1c2128; background: #fff; }
+body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
+body { color: #1c2128; background: #fff; }
 h1 { font-size: 1.4rem; margin-bottom: .2rem; }
 p { margin: .3rem 0 1rem; color: #57606a; }
 table { border-collapse: collapse; width: 100%; }
@@ -46,9 +47,11 @@ def html_page(profile: Profile) -> str:
 <style>{_STYLE}</style></head>
 <body>
 <h1>{title}</h1>
-<p>{profile.seconds * 1e3:.3f} ms in {len(profile.steps)} steps (medians of {profile.runs} runs), {ceiling.threads} thread(s).
-This machine: {ceiling.flops * 1e-9:.0f} GFLOP/s, {ceiling.bandwidths[-1][1] * 1e-9:.0f} GB/s from memory.</p>
-<p>The full colour of a bar is the least time this machine could need for the step, the pale part is what it takes beyond.{keys}</p>
+<p>{profile.seconds * 1e3:.3f} ms in {len(profile.steps)} steps (medians of {profile.runs} runs),
+{ceiling.threads} thread(s). This machine: {ceiling.flops * 1e-9:.0f} GFLOP/s,
+{ceiling.bandwidths[-1][1] * 1e-9:.0f} GB/s from memory.</p>
+<p>The full colour of a bar is the least time this machine could need for the step, the pale part what it takes
+beyond.{keys}</p>
 <table>
 <thead><tr><th class="n">step</th><th>operators</th><th>time</th><th class="n">ms</th><th class="n">share</th>
 <th class="n">GFLOP/s</th><th class="n">GB/s</th><th class="n">of ceiling</th><th>kernel</th></tr></thead>
@@ -62,11 +65,12 @@ This machine: {ceiling.flops * 1e-9:.0f} GFLOP/s, {ceiling.bandwidths[-1][1] * 1
 
 
 def _row(step: ProfiledStep, longest: float) -> str:
+    reached = f"{step.ceiling:.0%}" if step.bound else ""
     return (
         f'<tr><td class="n">{step.index}</td><td>{escape(step.name)}</td><td>{_bar(step, longest)}</td>'
         f'<td class="n">{step.seconds * 1e3:.4f}</td><td class="n">{step.share:.1%}</td>'
         f'<td class="n">{_rate(step.flops, step.seconds)}</td><td class="n">{_rate(step.bytes, step.seconds)}</td>'
-        f'<td class="n">{f"{step.ceiling:.0%}" if step.bound else ""}</td><td><code>{escape(step.kernel)}</code></td></tr>'
+        f'<td class="n">{reached}</td><td><code>{escape(step.kernel)}</code></td></tr>'
     )
 
 

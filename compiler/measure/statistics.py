@@ -27,7 +27,7 @@ class Latency:
 
 
 def summarize(seconds: Sequence[float]) -> Latency:
-    """Return the statistics of latencies, percentiles by linear interpolation. Raises ValueError when there are none."""
+    """Return the statistics of latencies, percentiles interpolated. Raises ValueError when there are none."""
     if not seconds:
         raise ValueError("no latency was measured")
     samples = np.asarray(seconds, dtype=np.float64)
