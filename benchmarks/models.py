@@ -80,7 +80,7 @@ def _as_tuple(module: Any) -> Any:
     """Return a module that gives the tensors of a ``transformers`` model's output as a tuple."""
     import torch
 
-    class AsTuple(torch.nn.Module):
+    class AsTuple(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
             super().__init__()
             self.module = module
@@ -224,7 +224,8 @@ def main() -> None:
         parser.error(f"unknown model '{unknown[0]}'; known: {', '.join(MODELS)}")
     for name in arguments.names or MODELS:
         path = write_model(name, arguments.dir, arguments.exporter)
-        np.savez(arguments.dir / f"{name}.npz", **MODELS[name].inputs())
+        inputs: Any = MODELS[name].inputs()
+        np.savez(arguments.dir / f"{name}.npz", **inputs)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {MODELS[name].description}")
 
 

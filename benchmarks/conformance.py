@@ -1,0 +1,133 @@
+"""ONNX's own backend tests through the importer: ``python benchmarks/conformance.py [--only NAME] [--failures]``.
+
+Every case whose inputs are tensors is imported and run by TVM's own lowering, and its outputs are compared with
+those that onnx carries. A case is "unsupported" when the importer refuses it with a sentence, "wrong" when its values
+differ, and "failed" when anything else goes wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.backend.test.loader import load_model_tests
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from relax_runner import run_module  # noqa: E402 - the tests' helper
+
+from tilewright.compiler.frontends.onnx import import_onnx  # noqa: E402
+from tilewright.errors import UserError  # noqa: E402
+
+#: Operators whose inputs past the first are shapes, axes, scales and the like: they are made constants, because a
+#: static compiler needs their values.
+FROZEN = {
+    "Reshape": (1,), "Expand": (1,), "Tile": (1,), "Squeeze": (1,), "Unsqueeze": (1,), "Split": (1,), "TopK": (1,),
+    "Slice": (1, 2, 3, 4), "Pad": (1, 2, 3), "Resize": (1, 2, 3), "Upsample": (1,), "CumSum": (1,), "OneHot": (1,),
+    "Trilu": (1,), "ConstantOfShape": (0,), "Range": (0, 1, 2), "Compress": (1,), "Dropout": (1, 2), "CenterCropPad": (1,),
+    **{f"Reduce{kind}": (1,) for kind in
+       ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")},
+}  # fmt: skip
+
+
+def cases() -> Iterator[Any]:
+    """Yield onnx's node tests."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield from load_model_tests(kind="node")
+
+
+def operators_of(case: Any) -> list[str]:
+    """Return the operators of a case."""
+    return [node.op_type for node in case.model.graph.node]
+
+
+def run_case(case: Any, folder: Path) -> str:
+    """Return what became of a case: "passed", or why it did not."""
+    for inputs, outputs in case.data_sets:
+        if not all(isinstance(each, np.ndarray) and each.dtype != object for each in (*inputs, *outputs)):
+            return "unsupported: not tensors"
+        model, free = _frozen(case.model, inputs)
+        path = folder / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        try:
+            imported = import_onnx(path, {name: value.shape for name, value in free.items()})
+        except UserError as error:
+            return f"unsupported: {error}"
+        except Exception as error:  # noqa: BLE001 - the sweep goes on
+            return f"failed: import: {error}"
+        try:
+            results = run_module(imported.module, [free[spec.name] for spec in imported.signature.inputs])
+        except Exception as error:  # noqa: BLE001
+            return f"failed: run: {error}"
+        for expected, result in zip(outputs, results, strict=True):
+            verdict = _compare(case, expected, result)
+            if verdict:
+                return f"wrong: {verdict}"
+    return "passed"
+
+
+def _frozen(model: onnx.ModelProto, inputs: list[Any]) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    constant = {
+        node.input[index]
+        for node in copy.graph.node
+        for index in FROZEN.get(node.op_type, ())
+        if index < len(node.input)
+    }
+    free = {}
+    for value, array in zip(list(copy.graph.input), inputs, strict=True):
+        if value.name in constant:
+            copy.graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
+            copy.graph.input.remove(value)
+        else:
+            free[value.name] = array
+    for value in copy.graph.input:
+        shape = free[value.name].shape
+        value.type.tensor_type.shape.CopyFrom(onnx.TensorShapeProto())
+        for size in shape:
+            value.type.tensor_type.shape.dim.add().dim_value = size
+    return copy, free
+
+
+def _compare(case: Any, expected: Any, result: Any) -> str:
+    if expected.shape != result.shape:
+        return f"shape {result.shape}, not {expected.shape}"
+    if expected.dtype != result.dtype:
+        return f"type {result.dtype}, not {expected.dtype}"
+    if expected.dtype.kind not in "fV":
+        return "" if np.array_equal(expected, result) else "values differ"
+    pair = [each.astype(np.float64) for each in (result, expected)]
+    if np.allclose(*pair, rtol=case.rtol, atol=case.atol, equal_nan=True):
+        return ""
+    return f"values differ by {np.nanmax(np.abs(pair[0] - pair[1])):.3g}"
+
+
+def main() -> None:
+    """Run the sweep and print its summary."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--failures", action="store_true", help="print every case that did not pass")
+    options = parser.parse_args()
+    verdicts: collections.Counter[str] = collections.Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for case in cases():
+            if options.only in case.name:
+                verdict = run_case(case, Path(folder))
+                verdicts[verdict.split(":")[0]] += 1
+                if options.failures and verdict != "passed":
+                    print(f"{case.name}: {verdict.splitlines()[0][:300]}", flush=True)
+    print(", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()))
+
+
+if __name__ == "__main__":
+    main()
