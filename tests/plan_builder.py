@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
@@ -53,6 +54,12 @@ class PlanBuilder:
         common = ["-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-pthread"]
         _run("gcc", *common, *INCLUDES, *flags, "-c", str(source), "-o", target)
         return target
+
+
+def tiny_reference(inputs: Arrays) -> Arrays:
+    """What the tiny plan computes, by numpy."""
+    scaled = inputs["x"] * np.array([2, 3, 4], np.float32) + np.float32(1)
+    return {"y": scaled, "total": inputs["input.ids"].sum(), "positive": inputs["input.ids"] > 0}
 
 
 def _macros(defines: dict[str, object]) -> list[str]:

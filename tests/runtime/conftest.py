@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plan_builder import Arrays, PlanBuilder
+from plan_builder import Arrays, PlanBuilder, tiny_reference
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +25,3 @@ def inputs() -> Arrays:
 @pytest.fixture
 def expected(inputs: Arrays) -> Arrays:
     return tiny_reference(inputs)
-
-
-def tiny_reference(inputs: Arrays) -> Arrays:
-    """What the tiny plan computes, by numpy."""
-    scaled = inputs["x"] * np.array([2, 3, 4], np.float32) + np.float32(1)
-    return {"y": scaled, "total": inputs["input.ids"].sum(), "positive": inputs["input.ids"] > 0}
