@@ -1,0 +1,169 @@
+"""Plan and package: from a scheduled module to an artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import UserError
+from ...runtime.manifest import HEADER_BYTES, section_bytes
+from ...signature import Signature
+from ...targets.target import Target
+from ...targets.toolchain import find_toolchain
+from ..pipeline import Observer, PhaseEvent
+from .artifact import Artifact, Report, disk_full
+from .calls import read_calls
+from .emit_c import emit_plan
+from .kernels import Kernel, compile_kernels
+from .link import FORMATS, Parts
+from .manifest import make_manifest
+from .plan import KernelFacts, Plan, make_plan
+from .weights import LARGE_BYTES, data_assembly, write_weights
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+    from tvm.tirx import PrimFunc
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OBJECTS = "kernels"
+
+
+@dataclass(frozen=True)
+class _Planned:
+    plan: Plan
+    kernels: dict[str, Kernel]
+    templates: dict[str, str]
+
+
+def build(
+    module: IRModule,
+    signature: Signature,
+    *,
+    name: str,
+    target: Target,
+    format: str = "so",  # noqa: A002 - the word users know
+    jobs: int = 0,
+    observe: Observer | None = None,
+) -> Artifact:
+    """Make an artifact of a scheduled module.
+
+    Args:
+        module: ``main`` over ``call_tir`` of scheduled PrimFuncs, as the schedule phase leaves it.
+        signature: names, shapes and types of the model's inputs and outputs, in order.
+        name: the model's name, a C identifier.
+        format: "so", "static", "obj" or "c".
+        jobs: how many processes compile kernels; 0 for one per processor.
+        observe: hears of the phases "plan" (with the kernels' compilation) and "package".
+
+    Raises:
+        UserError: no compiler, an unknown format, a name that is no C identifier, or a full disk.
+    """
+    if not _IDENTIFIER.fullmatch(name):
+        raise UserError(f"'{name}' cannot be a model's name: give letters, digits and _, not a digit first")
+    link = FORMATS[format]
+    toolchain = find_toolchain(target)
+    folder = tempfile.TemporaryDirectory(prefix="tilewright-", ignore_cleanup_errors=True)
+    root = Path(folder.name)
+    phases: list[tuple[str, float]] = []
+
+    def timed(phase: str, start: float) -> None:
+        phases.append((phase, time.perf_counter() - start))
+        if observe:
+            observe(PhaseEvent(*phases[-1], None))
+
+    try:
+        start = time.perf_counter()
+        planned = _plan(module, target, root, jobs)
+        timed("plan", start)
+        start = time.perf_counter()
+        manifest = _write_sources(root, planned, name, signature, target, toolchain.version)
+        objects = [kernel.path.relative_to(root).as_posix() for kernel in planned.kernels.values()]
+        product = link(Parts(root, name, tuple(dict.fromkeys(objects)), toolchain))
+        if product.is_dir():
+            (product / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        _drop_all_but(root, product)
+        timed("package", start)
+    except OSError as error:
+        folder.cleanup()
+        raise disk_full(error, root.parent) or error from error
+    except BaseException:
+        folder.cleanup()
+        raise
+    return Artifact(product, folder, manifest, _report(phases, planned, product))
+
+
+def _plan(module: IRModule, target: Target, root: Path, jobs: int) -> _Planned:
+    """Compile the kernels that main calls and lay out memory; scratch is known only once a kernel is lowered."""
+    found = read_calls(module)
+    functions = {call.function: module[call.function] for call in found.calls}
+    (root / _OBJECTS).mkdir()
+    kernels = compile_kernels(functions, target, root / _OBJECTS, jobs)
+    facts = {
+        each: KernelFacts(
+            kernels[each].symbol,
+            kernels[each].scratch,
+            _attribute(function, "flops", float, 0.0),
+            _attribute(function, "bytes", float, 0.0),
+        )
+        for each, function in functions.items()
+    }
+    templates = {kernels[each].symbol: _attribute(function, "template", str, "") for each, function in functions.items()}
+    return _Planned(make_plan(found, facts), kernels, templates)
+
+
+def _attribute(function: PrimFunc, key: str, kind: Callable[[Any], Any], default: Any) -> Any:
+    value = function.attrs.get(f"tilewright.{key}") if function.attrs else None
+    return default if value is None else kind(getattr(value, "value", value))
+
+
+def _write_sources(
+    root: Path, planned: _Planned, name: str, signature: Signature, target: Target, compiler: str
+) -> dict[str, Any]:
+    """Write plan.c, data.S, weights.bin and manifest.bin; return the manifest."""
+    plan = planned.plan
+    source = emit_plan(plan, name, target.name, target.features, signature)
+    (root / "plan.c").write_text(source, encoding="utf-8")
+    weights = write_weights(plan, root / "weights.bin")
+    manifest = make_manifest(
+        name,
+        signature,
+        target,
+        plan,
+        templates=planned.templates,
+        compiler=compiler,
+        hashes={"weights": weights, "plan": hashlib.sha256(source.encode()).hexdigest()},
+    )
+    (root / "manifest.bin").write_bytes(section_bytes(manifest))
+    large = target.arch == "x86" and plan.weight_bytes > LARGE_BYTES
+    (root / "data.S").write_text(data_assembly("weights.bin", "manifest.bin", HEADER_BYTES, large=large))
+    return manifest
+
+
+def _drop_all_but(root: Path, product: Path) -> None:
+    """Delete what the product was made of: weights lie in it twice."""
+    for path in sorted(root.rglob("*"), reverse=True):
+        if path == product or product in path.parents or path in product.parents:
+            continue
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+
+
+def _report(phases: list[tuple[str, float]], planned: _Planned, product: Path) -> Report:
+    files = [each for each in product.rglob("*") if each.is_file()] if product.is_dir() else [product]
+    return Report(
+        phases=tuple(phases),
+        kernels=len(set(planned.templates)),
+        steps=len(planned.plan.steps),
+        arena_bytes=planned.plan.arena_bytes,
+        weight_bytes=planned.plan.weight_bytes,
+        library_bytes=sum(each.stat().st_size for each in files),
+    )

@@ -1,0 +1,172 @@
+"""From a scheduled kernel to an object file whose one function takes raw pointers.
+
+The function is ``int32_t kernel(const void* input, ..., void* output, ...[, void* scratch])``: no packed arguments, no
+run-time checks, nothing of TVM's runtime but two function pointers (parallel loops, scratch inside them). It returns 0,
+or -1 when scratch inside a parallel loop could not be allocated.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+    from tvm.tirx import AllocBuffer, Buffer, PrimFunc, Stmt, Var
+
+ALIGNMENT = 64
+
+#: Allocations up to this size stay on the stack: LLVM keeps most of them in registers.
+STACK_BYTES = 512
+
+_BYTES_OF = {"bool": 1, "bfloat16": 2}
+
+
+def itemsize(dtype: str) -> int:
+    """Return the bytes of one element, vector lanes included ("float32x16" is 64)."""
+    import tvm
+
+    if dtype in _BYTES_OF:
+        return _BYTES_OF[dtype]
+    kind = tvm.DataType(dtype)
+    return int(kind.bits * kind.lanes + 7) // 8
+
+
+def aligned(size: int, alignment: int = ALIGNMENT) -> int:
+    """Return the size rounded up to a multiple of the alignment."""
+    return -(-size // alignment) * alignment
+
+
+def compile_kernel(text: str, symbol: str, target: dict[str, Any], path: Path) -> int:
+    """Compile one kernel and return how many bytes of scratch it wants as its last argument (0: it takes none).
+
+    Args:
+        text: the scheduled PrimFunc, as ``tvm.ir.save_json`` writes it.
+        symbol: the name of the function in the object file.
+        target: TVM's target dictionary.
+        path: the object file to write, ending in ``.o``.
+    """
+    import tvm
+
+    kind = tvm.target.Target(target)
+    function = tvm.ir.load_json(text).without_attr("global_symbol")
+    module = _lower(tvm.IRModule({symbol: function}), kind)
+    raw, scratch = _with_raw_pointers(module[symbol], symbol)
+    module = _legalize(tvm.IRModule({tvm.ir.GlobalVar(symbol): raw}))
+    tvm.get_global_func("target.build.llvm")(module, kind).write_to_file(str(path))
+    return scratch
+
+
+def _lower(module: IRModule, target: Any) -> IRModule:
+    """TVM's pipeline for scheduled functions, up to where it would pack the arguments."""
+    from tvm import s_tir, tirx, transform
+
+    schedule, tir = s_tir.transform, tirx.transform
+    passes = [
+        tir.BindTarget(target),
+        schedule.CanonicalizeLoop(),
+        schedule.LowerCrossThreadReduction(),
+        schedule.LowerInitBlock(),
+        schedule.PlanAndUpdateBufferAllocationLocation(),
+        schedule.ConvertBlocksToOpaque(),
+        schedule.CompactBufferAllocation(),
+        schedule.LowerMatchBuffer(),
+        schedule.StmtSimplify(),
+        schedule.AnnotateIrregularLoop(),
+        schedule.LowerOpaqueBlock(),
+        tir.FlattenBuffer(),
+        tir.BF16ComputeLegalize(),
+        tir.NarrowDataType(32),
+        schedule.LoopPartition(),
+        tir.VectorizeLoop(True),
+        tir.StorageRewrite(),
+        schedule.HoistIfThenElse(),
+        tir.UnrollLoop(),
+        schedule.RenormalizeSplitPattern(),
+        tir.StmtSimplify(),
+        tir.RemoveNoOp(),
+        schedule.RewriteUnsafeSelect(),
+        tir.FP8ComputeLegalize(),
+        tir.VerifyMemory(),
+    ]
+    return transform.Sequential(passes)(module)
+
+
+def _legalize(module: IRModule) -> IRModule:
+    """What is left for the code generator. Common subexpressions come after scratch: they would hide its sizes."""
+    from tvm import tirx, transform
+
+    tir = tirx.transform
+    passes = [
+        tir.CommonSubexprElim(),
+        tir.FP8StorageLegalize(),
+        tir.BF16StorageLegalize(),
+        tir.LowerTVMBuiltin(),
+        tir.LowerIntrin(),
+    ]
+    return transform.Sequential(passes)(module)
+
+
+def _with_raw_pointers(function: PrimFunc, symbol: str) -> tuple[PrimFunc, int]:
+    """Return the function over pointers, and the bytes of scratch behind its last one.
+
+    f(A: Buffer, B: Buffer): alloc C; body  -->  f(a*, b*, scratch*): A = decl(a); B = decl(b); C = decl(scratch); body
+    """
+    from tvm import tirx
+    from tvm.ir import PointerType, PrimType
+
+    pointers = [tirx.Var(f"{buffer.name}_ptr", _pointer_type(buffer)) for buffer in function.params]
+    declared: list[Stmt] = [
+        tirx.DeclBuffer(buffer, data=pointer) for buffer, pointer in zip(function.params, pointers, strict=True)
+    ]
+    scratch = tirx.Var("scratch_ptr", PointerType(PrimType("uint8"), "global"))
+    statements, size = _lift_scratch(_flat(function.body), scratch)
+    if size:
+        pointers.append(scratch)
+    body: Stmt = tirx.SeqStmt([*declared, *statements])
+    # The lowering of allocations inside parallel loops asks for the device.
+    body = tirx.AttrStmt(0, "device_type", 1, tirx.AttrStmt(0, "device_id", 0, body))
+    body = tirx.SeqStmt([body, tirx.stmt.Return(tirx.IntImm("int32", 0))])
+    raw = tirx.PrimFunc(pointers, body, PrimType("int32"))
+    kept = {key: value for key, value in function.attrs.items() if key in ("target", "tirx.noalias")}
+    for key, value in {**kept, "global_symbol": symbol, "calling_conv": 0}.items():
+        raw = raw.with_attr(key, value)
+    return raw, size
+
+
+def _flat(statement: Stmt) -> list[Stmt]:
+    from tvm import tirx
+
+    if isinstance(statement, tirx.SeqStmt):
+        return [each for part in statement.seq for each in _flat(part)]
+    return [statement]
+
+
+def _lift_scratch(statements: list[Stmt], scratch: Var) -> tuple[list[Stmt], int]:
+    """Turn allocations at the root into places behind the scratch pointer; return the statements and the bytes used."""
+    from tvm import ir, tirx
+
+    lifted: list[Stmt] = []
+    used = 0
+    for statement in statements:
+        size = _bytes_of(statement) if isinstance(statement, tirx.AllocBuffer) else 0
+        if size <= STACK_BYTES:
+            lifted.append(statement)
+            continue
+        place = tirx.op.handle_add_byte_offset(scratch, used) if used else scratch
+        cast = ir.Call(ir.Op.get("tirx.reinterpret"), [place], ret_ty=_pointer_type(statement.buffer))
+        lifted.append(tirx.DeclBuffer(statement.buffer, data=cast))
+        used = aligned(used + size)
+    return lifted, used
+
+
+def _bytes_of(allocation: AllocBuffer) -> int:
+    buffer = allocation.buffer
+    return math.prod(int(dim) for dim in buffer.ty.shape) * itemsize(str(buffer.ty.dtype))
+
+
+def _pointer_type(buffer: Buffer) -> Any:
+    from tvm import tirx
+
+    return tirx._ffi_api.BufferDataPointerType(buffer)

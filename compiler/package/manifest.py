@@ -1,0 +1,62 @@
+"""The manifest: what a library says about itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from ... import __version__
+from ...signature import Signature, TensorSpec
+from ...targets.target import Target
+from .plan import COPY, Plan
+
+#: Equals TILEWRIGHT_ABI_VERSION in tilewright.h.
+ABI_VERSION = 1
+
+
+def make_manifest(
+    name: str,
+    signature: Signature,
+    target: Target,
+    plan: Plan,
+    *,
+    templates: Mapping[str, str],
+    compiler: str,
+    hashes: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the manifest, made of JSON's types. It holds no time, path or machine name: equal inputs, equal manifest.
+
+    Args:
+        templates: the schedule template of every kernel symbol.
+        compiler: the C compiler's version line.
+        hashes: SHA-256 of "weights" and "plan".
+    """
+    uses = Counter(step.kernel for step in plan.steps if step.kernel != COPY)
+    return {
+        "abi_version": ABI_VERSION,
+        "name": name,
+        "signature": {
+            "inputs": [_tensor(each) for each in signature.inputs],
+            "outputs": [_tensor(each) for each in signature.outputs],
+        },
+        "target": {
+            "name": target.name,
+            "arch": target.arch,
+            "triple": target.triple,
+            "tvm": {key: list(value) if isinstance(value, tuple) else value for key, value in target.tvm},
+            "features": sorted(target.features),
+        },
+        "versions": {"tilewright": __version__, "tvm": version("apache-tvm"), "compiler": compiler},
+        "sha256": dict(hashes),
+        "bytes": {"weights": plan.weight_bytes, "arena": plan.arena_bytes},
+        "steps": len(plan.steps),
+        "kernels": [
+            {"symbol": symbol, "template": templates.get(symbol, ""), "steps": count} for symbol, count in uses.items()
+        ],
+    }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "shape": list(spec.static_shape), "dtype": spec.dtype}
