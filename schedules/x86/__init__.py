@@ -1,1 +1,4 @@
 """Templates for x86."""
+
+from . import conv2d as conv2d
+from . import matmul as matmul

@@ -1,0 +1,85 @@
+"""Write a kernel loop by loop: a PrimFunc whose parameters are a workload's inputs, then its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script.builder import ir as T
+
+from ..workload import Workload
+from .access import inside, load, stored_indices
+from .scalar import evaluate
+
+if TYPE_CHECKING:
+    from tvm.tirx import PrimFunc
+
+Expr = Any
+
+
+class Kernel:
+    """A kernel being written.
+
+    Attributes:
+        work: the workload.
+        inputs: one buffer of the stored shape for each input.
+        outputs: one buffer of the stored shape for each output.
+    """
+
+    def __init__(self, work: Workload) -> None:
+        self.work = work
+        self.inputs = [self._parameter(f"p{at}", each) for at, each in enumerate(work.inputs)]
+        self.outputs = [self._parameter(f"out{at}", each) for at, each in enumerate(work.outputs)]
+        self.function: PrimFunc | None = None
+
+    @staticmethod
+    def _parameter(name: str, tensor: Any) -> Any:
+        return T.arg(name, T.buffer(tensor.stored_shape, tensor.dtype))
+
+    def finish(self, value: Expr, logical: Sequence[Expr], shape: tuple[int, ...] | None = None) -> Expr:
+        """Return the anchor's result at its logical indices with the epilogue applied, padding lanes zero.
+
+        ``shape`` is the anchor's shape where the output is a transpose of it.
+        """
+        work = self.work
+        if work.epilogue:
+            extra = zip(self.inputs[work.anchor_arity :], work.inputs[work.anchor_arity :], strict=True)
+            operands = [load(buffer, tensor, logical, shape or work.output.shape) for buffer, tensor in extra]
+            value = evaluate(work.epilogue, [value, *operands])
+        valid = inside(work.output, logical)
+        return value if valid is None else tirx.Select(valid, value, tirx.const(0, work.output.dtype))
+
+    def store(self, value: Expr, logical: Sequence[Expr]) -> None:
+        """Store the finished value of the only output at its logical indices."""
+        T.buffer_store(self.outputs[0], value, stored_indices(self.work.output, logical))
+
+
+@contextmanager
+def writing(work: Workload) -> Iterator[Kernel]:
+    """Open a kernel; when the block ends its ``function`` is the PrimFunc."""
+    with IRBuilder() as builder:
+        with T.prim_func(s_tir=True):
+            T.func_name("main")
+            T.func_attr({"global_symbol": "main", "tirx.noalias": True})
+            kernel = Kernel(work)
+            yield kernel
+        kernel.function = builder.get()
+
+
+def balanced(extent: int, limit: int) -> list[tuple[int, int]]:
+    """Cut an extent into the fewest pieces not above a limit, as even as possible.
+
+    Returns at most two runs as (size, count): 17 by 14 gives [(9, 1), (8, 1)]; 56 by 14 gives [(14, 4)].
+    """
+    pieces = -(-extent // limit)
+    size, larger = divmod(extent, pieces)
+    return [run for run in ((size + 1, larger), (size, pieces - larger)) if run[1]]
+
+
+def unrolled_loop(extent: int, unroll: int) -> list[tuple[int, int, int]]:
+    """Cut a loop into (start, steps, unroll): whole steps first, then the rest as one."""
+    steps, rest = divmod(extent, unroll)
+    return [(0, steps, unroll), *([(steps * unroll, 1, rest)] if rest else [])]

@@ -1,0 +1,243 @@
+"""Matrix products: packed weights or batched activations, with their epilogue.
+
+A weight matrix is packed at compile time to [N/b, K, b], b the lanes of a vector, so that the product streams it once in
+order. Of a batched product both operands are activations: they are read through their transposes where they lie, and the
+second one is packed for each batch inside the kernel only when its columns are not vectors in memory already.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tvm import tirx
+from tvm.tirx.script.builder import ir as T
+
+from ...knobs import Knobs
+from ...layout import Layout
+from ...targets.target import Target
+from ...workload import Workload
+from ..access import broadcast_indices
+from ..kernel import Kernel, balanced, unrolled_loop, writing
+from ..template import NotApplicable, template
+from .register_tile import RegisterTile, tile_shape
+
+if TYPE_CHECKING:
+    from tvm.tirx import PrimFunc
+
+Expr = Any
+
+
+def layouts(work: Workload, target: Target) -> Workload:
+    """Ask for a packed second operand when it is one matrix: panels of one vector of columns."""
+    if len(work.inputs[1].shape) != 2:
+        raise NotApplicable
+    axes = "KN" if work.attr("b_axes") == (0, 1) else "NK"
+    packed = Layout(axes, f"NK{target.lanes()}n")
+    rest = [None] * (len(work.inputs) - 2)
+    return work.with_layouts((None, packed, *rest), (None,))
+
+
+@dataclass(frozen=True)
+class _Product:
+    """result[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n], all shapes logical, after the transposes.
+
+    Attributes:
+        batch: leading dimensions of the result that are not folded into the rows.
+        rows: M, with the leading dimensions when the second operand is one matrix and the first is not transposed.
+        folded: the leading dimensions that the rows hold.
+    """
+
+    batch: tuple[int, ...]
+    rows: int
+    depth: int
+    columns: int
+    folded: tuple[int, ...]
+    a_shape: tuple[int, ...]
+    b_shape: tuple[int, ...]
+    result_shape: tuple[int, ...]
+
+    @staticmethod
+    def of(work: Workload) -> _Product:
+        a, b = (
+            tuple(operand.shape[axis] for axis in work.attr(name))
+            for operand, name in zip(work.inputs, ("a_axes", "b_axes"), strict=False)
+        )
+        out_axes = work.attr("out_axes")
+        result = [0] * len(out_axes)
+        for axis, size in zip(out_axes, work.output.shape, strict=True):
+            result[axis] = size
+        *leading, rows, columns = result
+        fold = len(b) == 2 and work.attr("a_axes") == tuple(range(len(a)))
+        folded = (*leading, rows) if fold else (rows,)
+        batch = () if fold else tuple(leading)
+        return _Product(batch, math.prod(folded), a[-1], columns, folded, a, b, tuple(result))
+
+
+@template("matmul", arch="x86", dtypes=("float32",), layouts=layouts)
+def packed_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
+    """Keep rows x columns of the result in registers while the depth streams past.
+
+    Order: batch > chunk of rows > tile of columns > tile of rows > depth. Batch, chunk and column tile are shared among
+    threads; a column tile's panel stays in the second-level cache while the rows of the chunk pass.
+    """
+    if {operand.dtype for operand in work.inputs[:2]} != {"float32"}:
+        raise NotApplicable
+    product = _Product.of(work)
+    if len(product.b_shape) == 2 and work.inputs[1].layout is None:
+        raise NotApplicable
+    rows, columns = tile_shape(target)
+    few = product.rows <= rows // 2
+    vectors = knobs.choice("vectors", (1, 2, 3, 4, 6, 8), default=4 if few else columns)
+    tile = knobs.choice("tile", range(1, 29), default=rows)
+    unroll = knobs.choice("unroll", (1, 2, 4, 8, 16), default=8 if few else 4)
+    with writing(work) as kernel:
+        _Writer(kernel, product, target, vectors, tile, unroll).write()
+    assert kernel.function is not None
+    return kernel.function
+
+
+class _Writer:
+    """Emits one product."""
+
+    def __init__(
+        self, kernel: Kernel, product: _Product, target: Target, vectors: int, tile: int, unroll: int
+    ) -> None:
+        self.kernel, self.product, self.target = kernel, product, target
+        self.vectors, self.tile, self.unroll = vectors, tile, unroll
+        self.lanes = target.lanes()
+        self.blocks = -(-product.columns // self.lanes)
+        self.a, self.b = kernel.inputs[:2]
+        work = kernel.work
+        b_axes = work.attr("b_axes")
+        self.one_matrix = work.inputs[1].layout is not None
+        in_place = b_axes[-1] == len(b_axes) - 1 and product.columns % self.lanes == 0
+        self.packs = not self.one_matrix and not in_place
+
+    def write(self) -> None:
+        """Emit the loops: column tiles within rows for one matrix, whole batches otherwise."""
+        product = self.product
+        batches = math.prod(product.batch)
+        column_tiles = sum(count for _, count in balanced(self.blocks, self.vectors))
+        tasks = batches * (1 if self.packs else column_tiles)
+        row_tiles = [(size, count) for size, count in balanced(product.rows, self.tile)]
+        wanted = -(-2 * self.target.facts.cores // tasks) if self.target.facts.cores > 1 else 1
+        if self.packs:
+            with T.parallel(0, batches) as index:
+                batch = unravel(index, product.batch)
+                self.panel = T.alloc_buffer((self.blocks, product.depth, self.lanes), "float32")
+                self._pack(batch)
+                for first, size, count in starts(balanced(self.blocks, self.vectors)):
+                    with T.serial(0, count) as at:
+                        self._columns(batch, at * size + first, size, row_tiles)
+            return
+        for first, size, count in starts(balanced(self.blocks, self.vectors)):
+            for first_row, tile, tiles in starts(row_tiles):
+                chunks = math.gcd(tiles, wanted) if wanted > 1 else 1
+                chunk = tiles // chunks
+                with T.parallel(0, batches * chunks * count) as index:
+                    batch = unravel(index // count // chunks, product.batch)
+                    block = index % count * size + first
+                    self.sums = RegisterTile(tile, size, self.lanes)
+                    with T.serial(0, chunk) as at:
+                        row = (index // count % chunks * chunk + at) * tile + first_row
+                        self._tile(batch, block, size, row, tile)
+
+    def _columns(self, batch: list[Expr], block: Expr, vectors: int, row_tiles: list[tuple[int, int]]) -> None:
+        self.sums = RegisterTile(row_tiles[0][0], vectors, self.lanes)
+        for first_row, tile, tiles in starts(row_tiles):
+            with T.serial(0, tiles) as at:
+                self._tile(batch, block, vectors, at * tile + first_row, tile)
+
+    def _pack(self, batch: list[Expr]) -> None:
+        """Copy the second operand of one batch into panels; columns past the last are zero."""
+        product, lanes = self.product, self.lanes
+        full, rest = divmod(product.columns, lanes)
+        with T.serial(0, full) as block, T.serial(0, lanes) as lane, T.serial(0, product.depth) as k:
+            T.buffer_store(self.panel, self._b_element(batch, k, block * lanes + lane), [block, k, lane])
+        if rest:
+            with T.serial(0, rest) as lane, T.serial(0, product.depth) as k:
+                T.buffer_store(self.panel, self._b_element(batch, k, full * lanes + lane), [full, k, lane])
+            with T.serial(0, product.depth) as k, T.serial(0, lanes - rest) as lane:
+                T.buffer_store(self.panel, tirx.const(0.0, "float32"), [full, k, lane + rest])
+
+    def _tile(self, batch: list[Expr], block: Expr, vectors: int, row: Expr, rows: int) -> None:
+        product, sums = self.product, self.sums
+        sums.clear(rows)
+        for start, steps, unroll in unrolled_loop(product.depth, self.unroll):
+            with T.serial(0, steps) as outer, T.unroll(0, unroll) as inner:
+                k = outer * unroll + inner + start
+                sums.multiply_add(
+                    lambda at: self._a_element(batch, row + at, k),
+                    lambda vector, lane: self._b_vector(batch, block + vector, k, lane),
+                )
+        self._finish(batch, block, vectors, row)
+
+    def _finish(self, batch: list[Expr], block: Expr, vectors: int, row: Expr) -> None:
+        """Store a tile: whole vectors, but lane by lane what lies in the last, partly filled one."""
+        rest = self.product.columns % self.lanes
+
+        def store(at: Expr, vector: Expr, lane: Expr) -> None:
+            index = [*batch, *unravel(row + at, self.product.folded), (block + vector) * self.lanes + lane]
+            value = self.kernel.finish(self.sums.sum(at, vector, lane), index, self.product.result_shape)
+            T.buffer_store(self.kernel.outputs[0], value, [index[axis] for axis in self.kernel.work.attr("out_axes")])
+
+        if not rest:
+            self.sums.each(store)
+            return
+        with T.unroll(0, self.sums.rows) as at, T.unroll(0, vectors) as vector:
+            with T.If(block + vector < self.blocks - 1):
+                with T.Then(), T.vectorized(0, self.lanes) as lane:
+                    store(at, vector, lane)
+                with T.Else(), T.serial(0, rest) as lane:
+                    store(at, vector, lane)
+
+    def _a_element(self, batch: list[Expr], row: Expr, k: Expr) -> Expr:
+        product = self.product
+        logical = [*batch, *unravel(row, product.folded), k]
+        shape = (*product.result_shape[:-1], product.depth)
+        return self.a[stored(broadcast_indices(product.a_shape, logical, shape), self.kernel.work.attr("a_axes"))]
+
+    def _b_element(self, batch: list[Expr], k: Expr, column: Expr) -> Expr:
+        product = self.product
+        shape = (*product.result_shape[:-2], product.depth, product.columns)
+        logical = broadcast_indices(product.b_shape, [*batch, k, column], shape)
+        return self.b[stored(logical, self.kernel.work.attr("b_axes"))]
+
+    def _b_vector(self, batch: list[Expr], block: Expr, k: Expr, lane: Expr) -> Expr:
+        if self.one_matrix:
+            return self.b[block, k, lane]
+        if self.packs:
+            return self.panel[block, k, lane]
+        return self._b_element(batch, k, block * self.lanes + lane)
+
+
+def stored(logical: Sequence[Expr], axes: tuple[int, ...]) -> tuple[Expr, ...]:
+    """Return the indices into an operand that is read as its transpose by ``axes``."""
+    indices: list[Expr] = [None] * len(axes)
+    for index, axis in zip(logical, axes, strict=True):
+        indices[axis] = index
+    return tuple(indices)
+
+
+def unravel(index: Expr, shape: tuple[int, ...]) -> list[Expr]:
+    """Return the indices into a shape of a position in row-major order."""
+    if len(shape) < 2:
+        return [index] if shape else []
+    indices: list[Expr] = []
+    for size in reversed(shape[1:]):
+        indices.insert(0, index % size)
+        index = index // size
+    return [index, *indices]
+
+
+def starts(runs: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Return (first position, size, count) of each run."""
+    found: list[tuple[int, int, int]] = []
+    first = 0
+    for size, count in runs:
+        found.append((first, size, count))
+        first += size * count
+    return found
