@@ -39,6 +39,7 @@ demo: $(VENV)/.demo
 lint: $(VENV)/.test
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks examples/digits
 	$(BIN)/lint-imports
 
 test: lint

@@ -15,6 +15,7 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,9 +221,10 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown model '{unknown[0]}'; known: {', '.join(known)}")
     options.out.mkdir(parents=True, exist_ok=True)
-    runs = {"digits": lambda: demo_figures(options.out, options.seconds)}
-    for name in MODELS:
-        runs[name] = lambda name=name: model_figures(name, options.models, options.out, options.seconds)
+    runs: dict[str, Callable[[], list[Figure]]] = {
+        name: partial(model_figures, name, options.models, options.out, options.seconds) for name in MODELS
+    }
+    runs["digits"] = partial(demo_figures, options.out, options.seconds)
     figures = [figure for name in options.names or known for figure in measure(name, runs[name])]
     record = {"machine": machine(), "figures": [asdict(each) for each in figures]}
     (options.out / "foundation.json").write_text(json.dumps(record, indent=2) + "\n")

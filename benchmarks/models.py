@@ -80,7 +80,7 @@ def _as_tuple(module: Any) -> Any:
     """Return a module that gives the tensors of a ``transformers`` model's output as a tuple."""
     import torch
 
-    class AsTuple(torch.nn.Module):  # type: ignore[misc, unused-ignore]
+    class AsTuple(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.module = module

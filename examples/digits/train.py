@@ -81,7 +81,8 @@ def train(images: Tensor, labels: Tensor) -> DigitsResNet:
             loss.backward()
             optimizer.step()
             schedule.step()
-    return model.eval()
+    model.eval()
+    return model
 
 
 def main() -> None:
