@@ -25,6 +25,6 @@ def run_module(module: tvm.IRModule, inputs: Sequence[Array] | Mapping[str, Arra
     lowered = relax.transform.LegalizeOps()(module)
     executable = tvm.compile(lowered, target=tvm.target.Target("llvm"))
     machine = relax.VirtualMachine(executable, tvm.cpu())
-    result = machine["main"](*(tvm.runtime.tensor(np.ascontiguousarray(each)) for each in ordered))
+    result = machine["main"](*(tvm.runtime.tensor(np.asarray(each, order="C")) for each in ordered))
     fields = [result] if hasattr(result, "numpy") else list(result)
     return [each.numpy() for each in fields]

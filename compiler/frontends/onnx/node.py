@@ -56,6 +56,10 @@ class Node:
         """Return an attribute of integers."""
         return tuple(int(value) for value in self._value(name, default))
 
+    def get_floats(self, name: str, default: Sequence[float]) -> tuple[float, ...]:
+        """Return an attribute of floats."""
+        return tuple(float(value) for value in self._value(name, default))
+
     def get_string(self, name: str, default: str) -> str:
         """Return a string attribute."""
         value = self._value(name, default)
