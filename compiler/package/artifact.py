@@ -45,7 +45,7 @@ class Artifact:
         self.report = report
 
     def save(self, path: str | Path) -> Path:
-        """Write the library (or, for formats of several files, the folder) to a temporary name and rename it into place.
+        """Write the library (or, for formats of several files, the folder) under a temporary name, then rename it.
 
         Raises UserError when it cannot be written there; then nothing is left behind. A folder replaces an empty one
         or one that was written here before, nothing else.
@@ -68,7 +68,9 @@ def _save_folder(source: Path, path: Path) -> None:
     if path.is_dir() and any(path.iterdir()) and not (path / _MANIFEST).is_file():
         raise UserError(f"cannot write '{path}': the folder is not empty; give the name of a new one")
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", ignore_cleanup_errors=True) as around:
+        with tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=f".{path.name}.", ignore_cleanup_errors=True
+        ) as around:
             made, before = Path(around, "new"), Path(around, "before")
             shutil.copytree(source, made)
             if path.is_dir():

@@ -114,7 +114,9 @@ def _plan(module: IRModule, target: Target, root: Path, jobs: int) -> _Planned:
         )
         for each, function in functions.items()
     }
-    templates = {kernels[each].symbol: _attribute(function, "template", str, "") for each, function in functions.items()}
+    templates = {
+        kernels[each].symbol: _attribute(function, "template", str, "") for each, function in functions.items()
+    }
     return _Planned(make_plan(found, facts), kernels, templates)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...tvm_names import constant_value, dtype_of, is_constant, shape_of
+from ...tvm_names import constant_value, is_constant
 from .lowering import itemsize
 
 if TYPE_CHECKING:
@@ -61,9 +61,6 @@ class Calls:
     calls: list[KernelCall] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     outputs: tuple[Value, ...] = ()
-
-
-_Bound = Value | tuple["_Bound", ...]  # type: ignore[misc]
 
 
 def read_calls(module: IRModule) -> Calls:
@@ -127,7 +124,7 @@ class _Reader:
 
     def _constant(self, expr: Any) -> Value:
         array = np.ascontiguousarray(constant_value(expr))
-        sha256 = hashlib.sha256(array.reshape(-1).view(np.uint8)).hexdigest()
+        sha256 = hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
         if sha256 not in self._weights:
             self._weights[sha256] = Value(WEIGHT, len(self._found.weights), array.nbytes)
             self._found.weights.append(Weight(array.nbytes, sha256, lambda: constant_value(expr)))

@@ -170,7 +170,8 @@ def _drive(
     process: subprocess.Popen[str], waiting: deque[_Request], scratch: dict[str, int], failures: list[str]
 ) -> None:
     """Feed one process until nothing is waiting or something failed."""
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     while not failures and (request := _next(waiting)):
         message = {**request.__dict__, "path": str(request.path)}
         try:
@@ -179,7 +180,9 @@ def _drive(
             line = process.stdout.readline()
         except OSError:
             line = ""
-        answer = json.loads(line) if line else {"error": f"the process that compiled {request.symbol} ended"}
+        answer: dict[str, Any] = (
+            json.loads(line) if line else {"error": f"the process that compiled {request.symbol} ended"}
+        )
         if "error" in answer:
             failures.append(f"kernel {request.symbol}: {answer['error']}")
         else:

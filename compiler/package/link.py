@@ -111,7 +111,9 @@ def write_project(parts: Parts) -> Path:
         (product / file).parent.mkdir(exist_ok=True)
         shutil.move(parts.folder / file, product / file)
     (product / "exports.map").write_text(exports(FUNCTIONS))
-    (product / "Makefile").write_text(makefile(parts.name, sources, parts.objects, COMPILE_FLAGS, LINK_FLAGS, LIBRARIES))
+    (product / "Makefile").write_text(
+        makefile(parts.name, sources, parts.objects, COMPILE_FLAGS, LINK_FLAGS, LIBRARIES)
+    )
     (product / "CMakeLists.txt").write_text(
         cmake_lists(parts.name, sources, parts.objects, COMPILE_FLAGS, LINK_FLAGS, LIBRARIES)
     )

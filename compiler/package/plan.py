@@ -154,7 +154,12 @@ def _step(call: KernelCall, kernel: KernelFacts, places: Mapping[Value, Place], 
     if scratch is not None:
         writes.append(Place(ARENA, scratch))
     return Step(
-        call.function, kernel.symbol, tuple(places[each] for each in call.reads), tuple(writes), kernel.flops, kernel.bytes
+        call.function,
+        kernel.symbol,
+        tuple(places[each] for each in call.reads),
+        tuple(writes),
+        kernel.flops,
+        kernel.bytes,
     )
 
 

@@ -11,7 +11,7 @@ def exports(functions: Sequence[str]) -> str:
 
 
 def prefixed_header(name: str) -> str:
-    """Return a header that declares a model's functions with its name in front, so that one file can use several models."""
+    """Return a header that declares a model's functions with its name in front: one file can use several models."""
     guard = f"{name.upper()}_TILEWRIGHT_H"
     return f"""\
 /* The model {name}, linked statically. What the functions do stands in tilewright.h. */
@@ -74,7 +74,7 @@ def cmake_lists(
     libraries: Sequence[str],
 ) -> str:
     """Return a CMakeLists.txt that links the shared library."""
-    linked = [flag for flag in link_flags if flag != "-shared"]
+    linked = [flag for flag in link_flags if flag != "-shared" and "--version-script" not in flag]
     return f"""\
 cmake_minimum_required(VERSION 3.13)
 project({name} C ASM)
@@ -87,6 +87,7 @@ set_target_properties({name} PROPERTIES PREFIX "")
 target_include_directories({name} PRIVATE ${{CMAKE_CURRENT_SOURCE_DIR}})
 target_compile_options({name} PRIVATE $<$<COMPILE_LANGUAGE:C>:{";".join(compile_flags)}>
     $<$<COMPILE_LANGUAGE:ASM>:-I${{CMAKE_CURRENT_SOURCE_DIR}};-Wa,-I${{CMAKE_CURRENT_SOURCE_DIR}}>)
-target_link_options({name} PRIVATE {" ".join(linked)} "LINKER:--version-script=${{CMAKE_CURRENT_SOURCE_DIR}}/exports.map")
-target_link_libraries({name} PRIVATE {" ".join(flag.removeprefix("-l") for flag in libraries)})
+target_link_options({name} PRIVATE {" ".join(linked)}
+    "LINKER:--version-script=${{CMAKE_CURRENT_SOURCE_DIR}}/exports.map")
+target_link_libraries({name} PRIVATE {" ".join(libraries)})
 """
