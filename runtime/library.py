@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
-import json
 import os
 import weakref
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from ..errors import UserError
 from ..signature import TensorSpec
 from . import interface
 from .elf import architecture_name, own_machine, read_elf
+from .manifest import read_manifest
 
-_MANIFEST_SECTION = ".tilewright"
 _FAILURES: dict[int, type[Exception]] = {
     interface.INVALID_ARGUMENT: UserError,
     interface.OUT_OF_MEMORY: MemoryError,
@@ -44,6 +43,10 @@ class Step:
 class Library:
     """A library made by Tilewright, loaded. It is unloaded with its last instance.
 
+    Args:
+        path: the file.
+        verify: whether to compare the file with the hash that was written into it when it was made.
+
     Attributes:
         path: the path as the user gave it; it opens every error.
         name, target: what the library was compiled from and for.
@@ -52,9 +55,9 @@ class Library:
         arena_bytes, weight_bytes: memory of one instance; memory that all instances share.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, verify: bool = True) -> None:
         self.path = Path(path)
-        _check_file(self.path)
+        self.manifest = _check_file(self.path, verify)
         try:
             handle = _ctypes.dlopen(_unique_spelling(self.path), os.RTLD_NOW | os.RTLD_LOCAL)
         except OSError as error:
@@ -65,10 +68,7 @@ class Library:
         # One element for each instance: a list's append and pop are atomic, and unlike a lock it survives a fork.
         self._users: list[None] = []
         self._functions = {name: self._function(handle, name) for name in interface.PROTOTYPES}
-        try:
-            self._describe(self._functions["tilewright_info"]().contents)
-        except ValueError as error:
-            raise UserError(f"{path}: its description is damaged; compile the model again") from error
+        self._describe(self._functions["tilewright_info"]().contents)
 
     def _function(self, handle: int, name: str) -> Any:
         try:
@@ -86,7 +86,6 @@ class Library:
             )
         self.name: str = info.name.decode()
         self.target: str = info.target.decode()
-        self.manifest: dict[str, Any] = json.loads(info.manifest)
         self.inputs = tuple(self._spec(info.inputs[index]) for index in range(info.num_inputs))
         self.outputs = tuple(self._spec(info.outputs[index]) for index in range(info.num_outputs))
         self.steps = tuple(_step(info.steps[index]) for index in range(info.num_steps))
@@ -148,8 +147,8 @@ def _step(step: interface.Step) -> Step:
     return Step(step.name.decode(), step.kernel.decode(), step.flops, step.bytes)
 
 
-def _check_file(path: Path) -> None:
-    """Raise UserError for what must not reach dlopen: a damaged file, another machine's, another maker's."""
+def _check_file(path: Path, verify: bool) -> dict[str, Any]:
+    """Return the manifest. Raises UserError for what must not reach dlopen: damage, another machine's, another maker's."""
     elf = read_elf(path)
     machine, bits, order = own_machine()
     if (elf.machine, elf.bits, elf.byte_order) != (machine, bits, order):
@@ -157,8 +156,7 @@ def _check_file(path: Path) -> None:
             f"{path}: was made for {elf.architecture} and this process runs on {architecture_name(machine, bits)}; "
             "compile the model for this machine with --target"
         )
-    if _MANIFEST_SECTION not in elf.sections:
-        raise UserError(f"{path}: is not a library made by Tilewright (it has no section {_MANIFEST_SECTION})")
+    return read_manifest(path, verify=verify)
 
 
 def _unique_spelling(path: Path) -> str:

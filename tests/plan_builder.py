@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tilewright.runtime.manifest import seal
+
 Arrays = dict[str, NDArray[Any]]
 
 RUNTIME = Path(__file__).parents[1] / "runtime"
@@ -33,6 +35,7 @@ class PlanBuilder:
         unfinished = path.with_suffix(".unfinished")
         plan_object = self._compile(PLANS / f"{plan}_plan.c", f"{name}.plan", _macros(defines))
         _run("gcc", "-shared", "-o", str(unfinished), plan_object, *self._runtime(""), "-pthread", "-lm", "-Wl,-z,defs")
+        seal(unfinished)
         return unfinished.replace(path)
 
     def static(self, model: str) -> Path:

@@ -1,6 +1,7 @@
 /* A plan by hand: the output is the input's bytes, whatever their element type (COPY_CODE, COPY_BITS) and number. */
 #include <string.h>
 
+#include "manifest_section.h"
 #include "plan.h"
 
 enum { BYTES = COPY_ELEMENTS * COPY_BITS / 8 };
@@ -16,10 +17,10 @@ static const tilewright_tensor OUTPUT = {"out", {COPY_CODE, COPY_BITS, 1}, 1, SH
 static const tilewright_step STEP = {"copy", "copy", 0.0, 2.0 * BYTES};
 static const tw_step FUNCTION = copy;
 static const char* const FEATURES[] = {NULL};
-__attribute__((section(".tilewright"), used)) static const char MANIFEST[] = "{}";
+MANIFEST_SECTION("{}");
 
 const struct tw_plan tw_plan = {
-    {TILEWRIGHT_ABI_VERSION, 1, 1, 1, "copy", "test", MANIFEST, &INPUT, &OUTPUT, &STEP, 0, 64, 0},
+    {TILEWRIGHT_ABI_VERSION, 1, 1, 1, "copy", "test", MANIFEST.text, &INPUT, &OUTPUT, &STEP, 0, 64, 0},
     &FUNCTION,
     FEATURES,
     (const uint8_t*)"",

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from plan_builder import PlanBuilder
+from plan_builder import PLANS, PlanBuilder
 
 from tilewright import runtime
 from tilewright.errors import UserError
@@ -60,7 +60,7 @@ def test_anothers_library_does_not_run_its_constructors(tmp_path: Path) -> None:
 
 
 def test_library_without_our_functions(tmp_path: Path) -> None:
-    text = '__attribute__((section(".tilewright"), used)) static const char manifest[] = "{}";'
+    text = f'#include "{PLANS}/manifest_section.h"\nMANIFEST_SECTION("{{}}");'
     path = compile_c(tmp_path / "hollow.so", text, "-shared", "-fPIC")
     refused(path, "is not a library made by Tilewright (it has no tilewright_info)")
 
@@ -85,11 +85,33 @@ def test_truncated_at_every_length(tmp_path: Path, tiny: Path) -> None:
     assert len(data) > 10000
 
 
-def test_zeroed_tail(tmp_path: Path, tiny: Path) -> None:
-    """What a broken download often is: the right size, but zeros at the end."""
-    data = tiny.read_bytes()
-    path = write(tmp_path / "zeroed.so", data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
-    refused(path, "is not a library made by Tilewright")
+def test_damage_anywhere_is_found(tmp_path: Path, tiny: Path) -> None:
+    """What a broken disk or download leaves: the right size, other bytes. In a process of its own, as above."""
+    script = (
+        "import sys; from pathlib import Path; from tilewright import UserError, runtime\n"
+        "path = Path(sys.argv[1]); data = Path(sys.argv[2]).read_bytes()\n"
+        "for at in [*range(0, 64), *range(64, len(data), 61), len(data) - 1]:\n"
+        "    path.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1:])\n"
+        "    try: runtime.load(path)\n"
+        "    except UserError as error: assert str(error).startswith(f'{path}: '), error\n"
+        "    else: sys.exit(f'byte {at} of {len(data)} may be anything')\n"
+        "path.write_bytes(data[:4000] + bytes(len(data) - 4000))\n"
+        "try: runtime.load(path)\n"
+        "except UserError: print('all refused')"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "damaged.so"), str(tiny)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "all refused\n"), done.stderr
+
+
+def test_the_hash_is_compared_unless_told_not_to(tmp_path: Path, tiny: Path) -> None:
+    data = bytearray(tiny.read_bytes())
+    at = data.index(b"multiply, add")
+    data[at : at + 8] = b"division"
+    path = write(tmp_path / "edited.so", bytes(data))
+    refused(path, "is corrupted (its bytes have changed since it was made)")
+    with runtime.load(path, verify=False) as model:
+        assert model.steps[0].name == "division, add"
 
 
 FOREIGN = {62: "x86_64", 183: "aarch64", 40: "arm", 243: "riscv64", 8: "ELF machine 8"}
@@ -131,8 +153,8 @@ def test_arena_that_does_not_fit(builder: PlanBuilder) -> None:
         runtime.load(builder.shared("giant", TINY_ARENA=1 << 62))
 
 
-def test_damaged_description(builder: PlanBuilder) -> None:
-    refused(builder.shared("damaged", TINY_MANIFEST='"{"'), "its description is damaged; compile the model again")
+def test_damaged_manifest(builder: PlanBuilder) -> None:
+    refused(builder.shared("damaged", TINY_MANIFEST='"{"'), "is corrupted (its manifest cannot be read); copy it again")
 
 
 def test_unknown_element_type(builder: PlanBuilder) -> None:
@@ -142,10 +164,8 @@ def test_unknown_element_type(builder: PlanBuilder) -> None:
 
 def test_missing_dependency_is_the_systems_sentence(tmp_path: Path, tiny: Path) -> None:
     compile_c(tmp_path / "libgone.so", "int gone(void){return 1;}", "-shared", "-fPIC", "-Wl,-soname,libgone.so.9")
-    text = (
-        "int gone(void); int f(void) { return gone(); }"
-        '__attribute__((section(".tilewright"), used)) static const char manifest[] = "{}";'
-    )
+    call = "int gone(void); int f(void) { return gone(); }"
+    text = f'#include "{PLANS}/manifest_section.h"\nMANIFEST_SECTION("{{}}");\n{call}'
     path = compile_c(tmp_path / "model.so", text, "-shared", "-fPIC", f"-L{tmp_path}", "-lgone")
     refused(path, "the system cannot load it: libgone.so.9: cannot open shared object file")
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "manifest_section.h"
 #include "plan.h"
 #include "pool.h"
 
@@ -74,10 +75,10 @@ static const tilewright_tensor OUTPUTS[] = {{"y", {2, 32, 1}, 2, X_SHAPE, ROWS *
 static const tilewright_step STEPS[] = {{"multiply, add", "scale", 12.0, 60.0}, {"sum, greater", "count", 0.0, 76.0}};
 static const tw_step FUNCTIONS[] = {scale, count};
 static const char* const FEATURES[] = {TINY_FEATURE, NULL};
-__attribute__((section(".tilewright"), used)) static const char MANIFEST[] = TINY_MANIFEST;
+MANIFEST_SECTION(TINY_MANIFEST);
 
 const struct tw_plan tw_plan = {
-    {TINY_ABI, 2, 3, 2, "tiny", "test", MANIFEST, INPUTS, OUTPUTS, STEPS, TINY_ARENA, 64, sizeof WEIGHTS},
+    {TINY_ABI, 2, 3, 2, "tiny", "test", MANIFEST.text, INPUTS, OUTPUTS, STEPS, TINY_ARENA, 64, sizeof WEIGHTS},
     FUNCTIONS,
     FEATURES,
     (const uint8_t*)WEIGHTS,
