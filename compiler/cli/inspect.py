@@ -1,0 +1,120 @@
+"""``tilewright inspect``: what is in a library or a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...signature import TensorSpec
+from .options import PATH
+from .state import State, common_options
+from .tables import print_pairs, print_table
+from .text import shape, size
+
+if TYPE_CHECKING:
+    from ..inspect_library import LibraryContents
+    from ..inspect_model import ModelContents
+
+_ELF = b"\x7fELF"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tilewright inspect model.so
+  tilewright inspect model.so --check
+  tilewright inspect model.onnx --json"""
+)
+@click.argument("file", type=PATH)
+@click.option("--check", is_flag=True, help="Compare a library with the hash written into it when it was made.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, sizes in bytes.")
+@common_options
+@click.pass_obj
+def command(state: State, file: Path, check: bool, as_json: bool) -> None:
+    """Show what is in FILE: a compiled library, which is not loaded, or an ONNX model."""
+    if _is_library(file):
+        from ..inspect_library import inspect_library
+
+        library = inspect_library(file, check=check)
+        if as_json:
+            click.echo(json.dumps(asdict(library), indent=2))
+        else:
+            _print_library(library, state)
+        return
+    if check:
+        raise click.UsageError(f"--check is for libraries, and '{file}' is none")
+    from ..inspect_model import inspect_model
+
+    model = inspect_model(file)
+    if as_json:
+        click.echo(json.dumps(asdict(model), indent=2))
+    else:
+        _print_model(model)
+
+
+def _is_library(file: Path) -> bool:
+    if file.suffix == ".so":
+        return True
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(_ELF)) == _ELF
+    except OSError:
+        return False
+
+
+def _print_library(library: LibraryContents, state: State) -> None:
+    lacking = f"no: its CPU lacks {', '.join(library.lacking)}" if library.lacking else "yes"
+    code = library.file_bytes - library.weight_bytes
+    print_pairs(
+        [
+            ("name", library.name),
+            *_signature(library.inputs, library.outputs),
+            ("target", f"{library.target}, {library.triple}"),
+            ("needs", " ".join(library.features) or "nothing beyond the architecture"),
+            ("this machine has that", lacking),
+            ("file", f"{size(library.file_bytes)}: weights {size(library.weight_bytes)}, the rest {size(code)}"),
+            ("arena", f"{size(library.arena_bytes)} for each instance"),
+            ("steps", f"{library.steps}, by {len(library.kernels)} kernels"),
+            ("made with", ", ".join(f"{name} {version}" for name, version in library.versions.items())),
+            *((f"sha256 of {name}", value) for name, value in library.sha256.items() if state.verbose),
+        ]
+    )
+    click.echo()
+    print_table(
+        ("kernel", "template", ">steps"), ((each.symbol, each.template, str(each.steps)) for each in library.kernels)
+    )
+
+
+def _print_model(model: ModelContents) -> None:
+    opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in model.opsets.items())
+    print_pairs(
+        [
+            ("name", model.name),
+            *_signature(model.inputs, model.outputs),
+            ("opset", f"{opsets}; IR version {model.ir_version}"),
+            ("made with", model.producer or "not said"),
+            ("weights", f"{size(model.weight_bytes)} in {model.weights} tensors"),
+            ("unsupported", f"{len(model.unsupported)} of {sum(count for _, count in model.operators)} nodes"),
+        ]
+    )
+    click.echo()
+    refused = {operator for operator, _ in model.unsupported}
+    print_table(
+        ("operator", ">nodes", ""),
+        ((name, str(count), "unsupported" if name in refused else "") for name, count in model.operators),
+    )
+    if model.unsupported:
+        click.echo()
+        print_table(("unsupported operator", "node"), model.unsupported)
+
+
+def _signature(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> list[tuple[str, str]]:
+    return [
+        (role, f"{spec.name}: {spec.dtype} {shape(spec.shape)}")
+        for role, specs in (("input", inputs), ("output", outputs))
+        for spec in specs
+    ]
