@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..errors import UserError
+from ..registry import nearest
+from ..targets.database import load_target
+from .frontends import import_model
 from .package.artifact import Artifact
-from .pipeline import Observer
+from .phases import PHASES
+from .pipeline import Observer, PhaseContext, PhaseEvent, run_phases
 
+FORMATS = ("so", "static", "obj", "c")
 #: Every phase in order, with the line that ``--help`` shows.
 PHASE_NAMES = ("import", "simplify", "precision", "fuse", "layout", "schedule", "plan", "package")
 
@@ -44,7 +51,42 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
 
     Raises UserError for whatever the user can mend.
     """
-    raise NotImplementedError
+    from .package.build import build
+
+    times: list[tuple[str, float]] = []
+
+    def note(event: PhaseEvent) -> None:
+        times.append((event.name, event.seconds))
+        if observe:
+            observe(event)
+
+    _refuse_unknown_words(request)
+    target = load_target(request.target)
+    start = time.perf_counter()
+    imported = import_model(request.model, request.input_shapes)
+    note(PhaseEvent("import", time.perf_counter() - start, imported.module))
+    last = PHASE_NAMES.index(request.stop_after) if request.stop_after else len(PHASE_NAMES)
+    phases = [phase for phase in PHASES if PHASE_NAMES.index(phase.name) <= last]
+    module = run_phases(imported.module, phases, PhaseContext(target, request.optimization), note)
+    if last < PHASE_NAMES.index("plan"):
+        return None
+    artifact = build(
+        module,
+        imported.signature,
+        name=request.name or imported.name,
+        target=target,
+        format=request.format,
+        jobs=request.jobs,
+        observe=note,
+    )
+    artifact.report = replace(artifact.report, phases=tuple(times))
+    return None if request.stop_after == "plan" else artifact
+
+
+def _refuse_unknown_words(request: CompileRequest) -> None:
+    for kind, word, known in (("phase", request.stop_after, PHASE_NAMES), ("format", request.format, FORMATS)):
+        if word is not None and word not in known:
+            raise UserError(f"unknown {kind} '{word}'{nearest(word, list(known))}: it is one of {', '.join(known)}")
 
 
 def compile(  # noqa: A001 - the word users expect
@@ -57,8 +99,6 @@ def compile(  # noqa: A001 - the word users expect
     jobs: int = 0,
 ) -> Artifact:
     """Compile a model file: ``tilewright.compile("model.onnx").save("model.so")``."""
-    artifact = compile_model(
-        CompileRequest(Path(model), target, dict(input_shapes or {}), format, optimization, jobs)
-    )
+    artifact = compile_model(CompileRequest(Path(model), target, dict(input_shapes or {}), format, optimization, jobs))
     assert artifact is not None
     return artifact

@@ -58,6 +58,7 @@ def kernel_of(function: Function, work: Workload, target: Target) -> PrimFunc:
     kernel = build_kernel(work, target)
     if kernel is None:
         kernel = schedule_generic(legalize(function), target).with_attr("tilewright.template", "generic")
+    kernel = kernel.without_attr("global_symbol")
     family = dict(work.attrs).get("operator", work.family)
     kernel = kernel.with_attr("tilewright.family", str(family))
     return kernel.with_attr("tilewright.flops", float(flops(work))).with_attr("tilewright.bytes", operand_bytes(work))
@@ -80,3 +81,19 @@ def legalize(function: Function) -> PrimFunc:
         module = each(module)
     (kernel,) = [each for name, each in module.functions_items() if name.name_hint != "main"]
     return kernel
+
+
+def check(module: IRModule) -> None:
+    """Raise AssertionError unless ``main`` holds only calls of scheduled kernels, reshapes and tuples."""
+    from tvm.relax import Call
+    from tvm.tirx import PrimFunc
+
+    for binding in (binding for block in module["main"].body.blocks for binding in block.bindings):
+        value = binding.value
+        if not isinstance(value, Call) or value.op.name == "relax.reshape":
+            continue
+        assert value.op.name == "relax.call_tir", f"{binding.var.name}: {value.op.name} is not scheduled"
+        kernel = module[value.args[0]]
+        assert isinstance(kernel, PrimFunc), f"{binding.var.name} calls something else than a kernel"
+        for attribute in ("family", "template", "flops", "bytes"):
+            assert f"tilewright.{attribute}" in kernel.attrs, f"{value.args[0].name_hint} has no {attribute}"

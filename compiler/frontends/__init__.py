@@ -1,1 +1,26 @@
 """Frontends: a model file to an ImportedModel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...errors import UserError
+from .model import ImportedModel
+
+#: Files that unpickle: reading one would run whatever code its author put there.
+_PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".joblib")
+
+
+def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) -> ImportedModel:
+    """Import a model file by the frontend for its kind.
+
+    Raises UserError for a file that no frontend takes.
+    """
+    if path.suffix.lower() in _PICKLED:
+        raise UserError(
+            f"'{path}' is a pickle file, which can run code when it is read: export the model to ONNX and compile that"
+        )
+    from .onnx import import_onnx
+
+    return import_onnx(path, input_shapes)

@@ -34,7 +34,7 @@ class Anchor:
 
 #: Finds the transpose that defines an expression, None for anything else.
 FindTranspose = Callable[["Expr"], "Call | None"]
-_ANCHORS: Registry[Callable[["Call", FindTranspose], Anchor | None]] = Registry("anchor")
+_ANCHORS: Registry[Callable[[Call, FindTranspose], Anchor | None]] = Registry("anchor")
 
 #: Anchors that read transposed operands in place.
 READS_TRANSPOSED = frozenset({"matmul"})

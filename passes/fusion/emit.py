@@ -114,8 +114,8 @@ def tensors_in(call: Call) -> list[Expr]:
 
 def tensors_in_arg(arg: Expr) -> list[Expr]:
     """Return the tensors one argument holds."""
-    from tvm.relax import Tuple
     from tvm.relax import TensorType as RelaxTensor
+    from tvm.relax import Tuple
 
     parts = list(arg.fields) if isinstance(arg, Tuple) else [arg]
     return [each for each in parts if isinstance(getattr(each, "ty", None), RelaxTensor)]

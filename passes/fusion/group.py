@@ -53,9 +53,7 @@ class _Region:
     def fits(self, index: int) -> bool:
         """Return whether a binding could join: an untaken pointwise operator of the region's shape."""
         call = self.graph.calls.get(index)
-        return (
-            call is not None and index not in self.taken and is_pointwise(call) and shape_of(call) == self.shape
-        )
+        return call is not None and index not in self.taken and is_pointwise(call) and shape_of(call) == self.shape
 
     def add(self, index: int) -> None:
         """Let a binding join, with the pointwise producers that nobody else reads."""

@@ -18,7 +18,7 @@ from tvm.tirx.script.builder import ir as T
 from ...knobs import Knobs
 from ...layout import Layout
 from ...targets.target import Target
-from ...workload import TensorType, Workload
+from ...workload import Workload
 from ..kernel import Kernel, balanced, unrolled_loop, writing
 from ..template import NotApplicable, template
 from .register_tile import RegisterTile, tile_shape
@@ -199,9 +199,7 @@ class _Writer:
             if not conv.all_inside(column, size):
                 self._tile(image, group, block, row, column, size, clipped=True)
 
-    def _tile(
-        self, image: Expr, group: Expr, block: Expr, row: Expr, column: Expr, size: int, clipped: bool
-    ) -> None:
+    def _tile(self, image: Expr, group: Expr, block: Expr, row: Expr, column: Expr, size: int, clipped: bool) -> None:
         conv, sums = self.conv, self.sums
         sums.clear(size)
         step = 1 if conv.planar else conv.lanes

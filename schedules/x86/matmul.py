@@ -102,9 +102,7 @@ def packed_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
 class _Writer:
     """Emits one product."""
 
-    def __init__(
-        self, kernel: Kernel, product: _Product, target: Target, vectors: int, tile: int, unroll: int
-    ) -> None:
+    def __init__(self, kernel: Kernel, product: _Product, target: Target, vectors: int, tile: int, unroll: int) -> None:
         self.kernel, self.product, self.target = kernel, product, target
         self.vectors, self.tile, self.unroll = vectors, tile, unroll
         self.lanes = target.lanes()

@@ -1,0 +1,74 @@
+"""The phases between import and plan, in order: what each does and what holds after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .pipeline import Phase, PhaseContext
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+
+
+def _simplify(module: IRModule, _: PhaseContext) -> IRModule:
+    from ..passes.simplify import simplify
+
+    return simplify(module)
+
+
+def _check_simplified(module: IRModule, _: PhaseContext) -> None:
+    from ..passes.simplify import check
+
+    check(module)
+
+
+def _precision(module: IRModule, _: PhaseContext) -> IRModule:
+    from ..passes.precision import assign_precision
+
+    return assign_precision(module)
+
+
+def _check_precision(module: IRModule, _: PhaseContext) -> None:
+    from ..passes.precision import check
+
+    check(module)
+
+
+def _fuse(module: IRModule, _: PhaseContext) -> IRModule:
+    from ..passes.fusion import fuse
+
+    return fuse(module)
+
+
+def _check_groups(module: IRModule, _: PhaseContext) -> None:
+    from ..passes.fusion.spec import check
+
+    check(module)
+
+
+def _layout(module: IRModule, context: PhaseContext) -> IRModule:
+    from ..passes.layout import assign_layouts
+    from ..schedules.template import choose_layouts
+
+    return assign_layouts(module, lambda work: choose_layouts(work, context.target))
+
+
+def _schedule(module: IRModule, context: PhaseContext) -> IRModule:
+    from .scheduling import schedule
+
+    return schedule(module, context.target)
+
+
+def _check_scheduled(module: IRModule, context: PhaseContext) -> None:
+    from .scheduling import check
+
+    check(module)
+
+
+PHASES: tuple[Phase, ...] = (
+    Phase("simplify", "fewer and simpler operators, the same numbers", _simplify, _check_simplified),
+    Phase("precision", "which element type each operator computes in", _precision, _check_precision),
+    Phase("fuse", "operators become groups, one kernel each", _fuse, _check_groups),
+    Phase("layout", "how every tensor is stored; weights packed", _layout, _check_groups),
+    Phase("schedule", "a template makes each kernel", _schedule, _check_scheduled),
+)
