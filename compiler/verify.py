@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from .index_bounds import index_bounds
+from .measure.difference import largest_difference, largest_magnitude
 from .measure.peers import open_peer
 from .package.artifact import Artifact
 from .tensors import make_tensors
@@ -63,24 +64,12 @@ class OutputError:
         return self.absolute <= self.limit
 
 
-def largest_magnitude(array: Array) -> float:
-    """Return the largest finite magnitude, 0 for an empty array."""
-    values = np.abs(np.asarray(array, dtype=np.float64))
-    finite = values[np.isfinite(values)]
-    return float(finite.max()) if finite.size else 0.0
-
-
 def compare(name: str, got: Array, reference: Array, tolerance: Tolerance) -> OutputError:
     """Compare an output with its reference; a wrong shape or element type is an infinite error."""
     limit = tolerance.limit(reference, str(reference.dtype)) if reference.dtype.kind == "f" else 0.0
     if got.shape != reference.shape or got.dtype != reference.dtype:
         return OutputError(name, np.inf, np.inf, limit)
-    ours, theirs = (np.asarray(each, dtype=np.float64) for each in (got, reference))
-    finite = np.isfinite(theirs)
-    if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True):
-        return OutputError(name, np.inf, np.inf, limit)
-    errors = np.abs(ours[finite] - theirs[finite])
-    absolute = float(np.nan_to_num(errors, nan=np.inf).max()) if errors.size else 0.0
+    absolute = largest_difference(got, reference)
     scale = largest_magnitude(reference)
     return OutputError(name, absolute, absolute / scale if scale else absolute, limit)
 

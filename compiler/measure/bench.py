@@ -13,6 +13,7 @@ from ...runtime import load
 from ...runtime.model import Model
 from ..index_bounds import index_bounds
 from ..tensors import Array, make_tensors, numpy_dtype
+from .difference import relative_difference
 from .interleave import Plan, Tick, interleave
 from .peers import open_peer
 from .statistics import Latency, Ratio, ratio_of, summarize
@@ -79,9 +80,8 @@ def bench(
         standings = [Standing(_OURS, summarize(_flat(turns[_OURS])), None, None)]
         for name, peer in peers.items():
             ratio = ratio_of(turns[_OURS], turns[name])
-            standings.append(
-                Standing(peer.name, summarize(_flat(turns[name])), ratio, difference(mine, peer.outputs()))
-            )
+            apart = relative_difference(mine, peer.outputs())
+            standings.append(Standing(peer.name, summarize(_flat(turns[name])), ratio, apart))
         return Bench(ours.name, ours.threads, tuple(standings))
 
 
@@ -91,16 +91,3 @@ def _runner(model: Model, inputs: dict[str, Array], buffers: list[Array]) -> Cal
 
 def _flat(turns: list[list[float]]) -> list[float]:
     return [seconds for turn in turns for seconds in turn]
-
-
-def difference(ours: dict[str, Array], theirs: dict[str, Array]) -> float:
-    """Return the largest difference of any output, relative to the largest element of that output; NaN never agrees."""
-    worst = 0.0
-    for name, array in ours.items():
-        if name not in theirs or theirs[name].shape != array.shape:
-            return float("inf")
-        mine, other = (np.asarray(each, dtype=np.float64) for each in (array, theirs[name]))
-        if mine.size:
-            scale = float(np.abs(other).max()) or 1.0
-            worst = max(worst, float(np.nan_to_num(np.abs(mine - other).max() / scale, nan=np.inf)))
-    return worst
