@@ -1,1 +1,3 @@
 """Templates for every target."""
+
+from . import pointwise  # noqa: F401

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tvm
 from numpy.typing import NDArray
 
-import tvm
 from tilewright.targets.target import Facts, Target
 from tilewright.workload import TensorType, Workload
 
@@ -69,11 +69,13 @@ def poison(shape: Sequence[int], dtype: str) -> Array:
     return np.full(shape, np.iinfo(kind).min + 7, kind)
 
 
-def call(function: Any, inputs: Sequence[Array], outputs: Sequence[tuple[Sequence[int], str]], target: Target) -> list[Array]:
+def call(
+    function: Any, inputs: Sequence[Array], outputs: Sequence[tuple[Sequence[int], str]], target: Target
+) -> list[Array]:
     """Run a PrimFunc on stored inputs; return its outputs as stored."""
     library = build(function, target)
     results = [tvm.runtime.tensor(poison(shape, dtype)) for shape, dtype in outputs]
-    library["main"](*[tvm.runtime.tensor(np.ascontiguousarray(each)) for each in inputs], *results)
+    library["main"](*[tvm.runtime.tensor(np.asarray(each, order="C")) for each in inputs], *results)
     return [each.numpy() for each in results]
 
 

@@ -1,0 +1,88 @@
+"""Loops over contiguous elements in whole vectors, and when to share them among threads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from tvm.tirx.script.builder import ir as T
+
+from .bindings import Expr
+
+#: Kernels of fewer scalar steps run on one thread: waking the others costs more.
+PARALLEL_STEPS = 16384
+
+
+def powers_of_two(count: int, limit: int) -> list[tuple[int, int, int]]:
+    """Cut a run of elements into vectors: (start, how many vectors, lanes), the lanes powers of two.
+
+    As many of ``limit`` lanes as fit, then ever narrower ones: 53 by 16 gives [(0, 3, 16), (48, 1, 4), (52, 1, 1)].
+    """
+    pieces = []
+    start, lanes = 0, limit
+    while start < count:
+        vectors = (count - start) // lanes
+        if vectors:
+            pieces.append((start, vectors, lanes))
+            start += vectors * lanes
+        lanes //= 2
+    return pieces
+
+
+def each_vector(count: int, lanes: int, body: Callable[[Expr, int], None], parallel: bool = False) -> None:
+    """Emit ``body(start, lanes)`` for the vectors that make up a run of elements.
+
+    Args:
+        count: elements of the run.
+        lanes: elements of the widest vector.
+        body: emits one vector's work; it opens its own vectorized loop.
+        parallel: whether the whole vectors are shared among threads.
+    """
+    for start, vectors, width in powers_of_two(count, lanes):
+        if vectors == 1:
+            body(start, width)
+        else:
+            with (T.parallel if parallel else T.serial)(0, vectors) as index:
+                body(index * width + start, width)
+
+
+@contextmanager
+def lane_loop(lanes: int) -> Iterator[Any]:
+    """Open a vectorized loop; for one lane there is none and the lane is 0."""
+    if lanes == 1:
+        yield 0
+    else:
+        with T.vectorized(0, lanes) as lane:
+            yield lane
+
+
+@contextmanager
+def nest(extents: Sequence[int], parallel: bool = False, cores: int = 1) -> Iterator[list[Expr]]:
+    """Open nested loops, outermost first, and give their indices.
+
+    The outer ones, as few as hold four steps for each core, are one loop that threads share if ``parallel``; cores
+    count from 1, and a kernel made for one core is still shared where there are more.
+    """
+    shared = 1
+    while shared < len(extents) and math.prod(extents[:shared]) < 4 * max(cores, 8):
+        shared += 1
+    with ExitStack() as stack:
+        fused = stack.enter_context((T.parallel if parallel else T.serial)(0, math.prod(extents[:shared])))
+        inner = [stack.enter_context(T.serial(0, extent)) for extent in extents[shared:]]
+        yield [*split_index(fused, extents[:shared]), *inner]
+
+
+def split_index(index: Expr, extents: Sequence[int]) -> list[Expr]:
+    """Return the indices, outermost first, of nested loops of these extents that one fused index stands for."""
+    found: list[Expr] = []
+    for extent in reversed(extents[1:]):
+        found.insert(0, index % extent)
+        index = index // extent
+    return [index, *found]
+
+
+def flat_view(buffer: Any) -> Any:
+    """Return a one-dimensional view of a whole buffer."""
+    return T.decl_buffer((math.prod([int(each) for each in buffer.shape]),), buffer.dtype, data=buffer.data)
