@@ -95,4 +95,5 @@ def permutation_of(call: Call) -> tuple[int, ...]:
 
 def constant(array: NDArray[Any]) -> Expr:
     """Return a Relax constant that holds a copy of an array."""
-    return relax.const(np.ascontiguousarray(array).reshape(array.shape))
+    # Without its element type spelled out, relax.const narrows 64 bits to 32.
+    return relax.const(np.ascontiguousarray(array).reshape(array.shape), str(array.dtype))
