@@ -54,7 +54,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library from a hand-written plan: inputs x float32 [2, 3] and input.ids int64 [4], outputs y, total, positive."""
+    """A library from a hand-written plan: x float32 [2, 3] and input.ids int64 [4] to y, total, positive."""
     return PlanBuilder(tmp_path_factory.mktemp("cli")).shared("tiny")
 
 

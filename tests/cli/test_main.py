@@ -156,7 +156,8 @@ def write(file):
 doctor.examine = lambda: write_file(Path("whole.txt"), write)
 {ENTRY}
 """
-    process = subprocess.Popen([sys.executable, "-c", program, "doctor"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", program, "doctor"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
     while not (tmp_path / "started").exists():
         assert time.monotonic() < deadline
