@@ -80,7 +80,7 @@ def split_index(index: Expr, extents: Sequence[int]) -> list[Expr]:
     for extent in reversed(extents[1:]):
         found.insert(0, index % extent)
         index = index // extent
-    return [index, *found]
+    return [index, *found] if extents else []
 
 
 def flat_view(buffer: Any) -> Any:
