@@ -1,11 +1,13 @@
 """Place values in one block of memory so that no two that live at the same time overlap.
 
-Greedy by size: the largest value first, each at the lowest offset that is free over its whole life (Pisarchyk and Lee,
-"Efficient Memory Management for Deep Neural Net Inference", MLSys 2020).
+A value goes to the lowest offset that is free over its whole life. The order in which values are placed decides how
+good the result is: the largest first, those of the fullest step first (both from Pisarchyk and Lee, "Efficient Memory
+Management for Deep Neural Net Inference", MLSys 2020), or as they come; the best of the three is taken.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,10 +29,31 @@ class Lifetime:
 
 def place(values: Sequence[Lifetime]) -> tuple[list[int], int]:
     """Return the offset of each value, a multiple of 64, and the bytes of the whole block."""
+    numbers = range(len(values))
+    fullness = {step: _live(values, step) for step in {value.first for value in values}}
+    fullest = [max(full for step, full in fullness.items() if value.first <= step <= value.last) for value in values]
+    orders = (
+        sorted(numbers, key=lambda each: (-values[each].size, values[each].first, each)),
+        sorted(numbers, key=lambda each: (-fullest[each], -values[each].size, each)),
+        sorted(numbers, key=lambda each: (values[each].first, each)),
+    )
+    return min((_place_in(values, order) for order in orders), key=lambda placed: placed[1])
+
+
+def lower_bound(values: Sequence[Lifetime]) -> int:
+    """Return the most bytes that live in one step: no plan needs less."""
+    return max((_live(values, step) for step in {value.first for value in values}), default=0)
+
+
+def _live(values: Sequence[Lifetime], step: int) -> int:
+    return sum(aligned(value.size) for value in values if value.first <= step <= value.last)
+
+
+def _place_in(values: Sequence[Lifetime], order: Sequence[int]) -> tuple[list[int], int]:
     offsets = [0] * len(values)
     placed: list[int] = []
     end = 0
-    for index in sorted(range(len(values)), key=lambda each: (-values[each].size, values[each].first, each)):
+    for index in order:
         value = values[index]
         offset = 0
         for other in placed:  # by rising offset
@@ -39,13 +62,6 @@ def place(values: Sequence[Lifetime]) -> tuple[list[int], int]:
                     break
                 offset = max(offset, aligned(offsets[other] + values[other].size))
         offsets[index] = offset
-        placed.append(index)
-        placed.sort(key=lambda each: offsets[each])
+        insort(placed, index, key=lambda each: offsets[each])
         end = max(end, aligned(offset + value.size))
     return offsets, end
-
-
-def lower_bound(values: Sequence[Lifetime]) -> int:
-    """Return the most bytes that live in one step: no plan needs less."""
-    steps = {value.first for value in values}
-    return max((sum(aligned(v.size) for v in values if v.first <= step <= v.last) for step in steps), default=0)
