@@ -32,7 +32,8 @@ from tilewright.errors import UserError  # noqa: E402
 FROZEN = {
     "Reshape": (1,), "Expand": (1,), "Tile": (1,), "Squeeze": (1,), "Unsqueeze": (1,), "Split": (1,), "TopK": (1,),
     "Slice": (1, 2, 3, 4), "Pad": (1, 2, 3), "Resize": (1, 2, 3), "Upsample": (1,), "CumSum": (1,), "OneHot": (1,),
-    "Trilu": (1,), "ConstantOfShape": (0,), "Range": (0, 1, 2), "Compress": (1,), "Dropout": (1, 2), "CenterCropPad": (1,),
+    "Trilu": (1,), "ConstantOfShape": (0,), "Range": (0, 1, 2), "Compress": (1,), "Dropout": (1, 2),
+    "CenterCropPad": (1,), "AffineGrid": (1,),
     **{f"Reduce{kind}": (1,) for kind in
        ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")},
 }  # fmt: skip
@@ -53,7 +54,7 @@ def operators_of(case: Any) -> list[str]:
 def run_case(case: Any, folder: Path) -> str:
     """Return what became of a case: "passed", or why it did not."""
     for inputs, outputs in case.data_sets:
-        if not all(isinstance(each, np.ndarray) and each.dtype != object for each in (*inputs, *outputs)):
+        if not all(isinstance(each, np.ndarray | np.generic) and each.dtype != object for each in (*inputs, *outputs)):
             return "unsupported: not tensors"
         model, free = _frozen(case.model, inputs)
         path = folder / "model.onnx"

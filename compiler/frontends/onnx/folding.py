@@ -20,7 +20,9 @@ Array = NDArray[Any]
 FOLDING_LIMIT = 16 * 2**20
 
 #: Operators whose results differ from run to run.
-_RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
+_RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
 
 #: Operators whose result's size depends on the operands' values but never exceeds a small multiple of their size.
 _BOUNDED = frozenset({"NonZero", "Unique", "Compress", "NonMaxSuppression", "StringSplit", "Split"})
@@ -46,6 +48,8 @@ def fold(
         return [operands[node.input[0]]]
     if node.op_type != "Constant" and not _is_small(node, operands, types):
         return None
+    if node.op_type == "GatherElements":
+        return [_gather_elements(node, *(operands[name] for name in node.input))]
     inputs = list(dict.fromkeys(name for name in node.input if name))
     outputs = [name for name in node.output if name]
     function = make_function(
@@ -97,6 +101,15 @@ def static_dims(inferred: TypeProto) -> tuple[int | None, ...] | None:
     if not inferred.HasField("tensor_type") or not inferred.tensor_type.HasField("shape"):
         return None
     return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in inferred.tensor_type.shape.dim)
+
+
+def _gather_elements(node: NodeProto, data: Array, indices: Array) -> Array:
+    """Onnx's evaluator fails where the indices are fewer than the data along another axis."""
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+    places: list[Array] = list(np.indices(indices.shape, sparse=True))
+    places[axis] = indices
+    result: Array = data[tuple(places)]
+    return result
 
 
 def _is_small(node: NodeProto, operands: Mapping[str, Array], types: Mapping[str, TypeProto]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TypeProto
@@ -43,9 +44,11 @@ def body_of(
     return None
 
 
-def body_nodes(node: NodeProto, body: FunctionProto) -> list[NodeProto]:
+def body_nodes(node: NodeProto, body: FunctionProto, opsets: Mapping[str, int]) -> list[NodeProto]:
     """Return copies of a body's nodes with the attributes that refer to the calling node's replaced by their values."""
-    given = {attribute.name: attribute for attribute in (*body.attribute_proto, *node.attribute)}
+    schema = _schema(node, opsets)
+    defaults = [] if schema is None else [each.default_value for each in schema.attributes.values()]
+    given = {attribute.name: attribute for attribute in (*defaults, *body.attribute_proto, *node.attribute)}
     return [_bound(each, given) for each in body.node]
 
 
@@ -105,7 +108,7 @@ def _is_supported(
     return schema is not None and bool(schema.has_context_dependent_function)
 
 
-def _schema(node: NodeProto, opsets: Mapping[str, int]) -> onnx.defs.OpSchema | None:
+def _schema(node: NodeProto, opsets: Mapping[str, int]) -> Any:
     domain = normal_domain(node.domain)
     try:
         return onnx.defs.get_schema(node.op_type, opsets.get(domain, 1), domain)

@@ -15,7 +15,7 @@ from tvm import relax
 
 from ....errors import UnsupportedOperators, UserError
 from ....signature import Signature, TensorSpec
-from ....tvm_names import dtype_of, shape_of
+from ....tvm_names import constant_value, dtype_of, is_constant, shape_of
 from ..model import ImportedModel
 from .folding import can_fold, fold, fold_shape, inferred_types, static_dims
 from .function_builder import FunctionBuilder, identifier
@@ -74,7 +74,9 @@ class _Importer:
         constants = [tensor.name for tensor in self.graph.initializer]
         missing = unsupported_nodes(self.nodes, constants, self.opsets, self.functions)
         if missing:
-            raise UnsupportedOperators(str(self.path), [(self._operator(node, self.opsets), _name(node)) for node in missing])
+            raise UnsupportedOperators(
+                str(self.path), [(self._operator(node, self.opsets), _name(node)) for node in missing]
+            )
 
     def run(self, inputs: Sequence[TensorSpec]) -> ImportedModel:
         """Build the module."""
@@ -86,6 +88,9 @@ class _Importer:
             TensorSpec(value.name, shape_of(expr), dtype_of(expr))
             for value, expr in zip(self.graph.output, results, strict=True)
         )
+        for output in outputs:
+            if 0 in output.shape:
+                raise UserError(f"{self.path}: output '{output.name}' of shape {list(output.shape)} has no elements")
         signature = Signature(tuple(inputs), outputs)
         return ImportedModel(identifier(self.path.stem), self.builder.module(results), signature, self.builder.origins)
 
@@ -125,7 +130,7 @@ class _Importer:
         arguments = [self._expr(operands[each]) if each else None for each in node.input]
         results = self._convert(row.convert, view, arguments)
         self._check(node, results, inferred, label)
-        return results
+        return [_folded(expr) for expr in results]
 
     def _convert(self, convert: Any, view: Node, arguments: list[relax.Expr | None]) -> list[Value]:
         while arguments and arguments[-1] is None:
@@ -178,9 +183,7 @@ class _Importer:
         except onnx.shape_inference.InferenceError as error:
             raise UserError(f"its operands do not fit it: {condensed(error)}") from error
 
-    def _check(
-        self, node: NodeProto, results: Sequence[Value], inferred: Mapping[str, TypeProto], label: str
-    ) -> None:
+    def _check(self, node: NodeProto, results: Sequence[Value], inferred: Mapping[str, TypeProto], label: str) -> None:
         for name, expr in zip((name for name in node.output if name), results, strict=True):
             shape = shape_of(expr)
             dims = static_dims(inferred[name]) if name in inferred else None
@@ -188,8 +191,6 @@ class _Importer:
                 len(dims) != len(shape) or any(d not in (None, s) for d, s in zip(dims, shape, strict=True))
             ):
                 raise RuntimeError(f"{self.path}: node {label}: '{name}' was imported as {shape}, onnx infers {dims}")
-            if 0 in shape:
-                raise UserError(f"its result '{name}' of shape {list(shape)} has no elements; nothing can be compiled for it")
 
     def _branch(
         self, node: NodeProto, condition: bool, scope: Scope, opsets: Mapping[str, int], label: str
@@ -213,22 +214,20 @@ class _Importer:
         body: FunctionProto | None = body_of(node, opsets, self.functions, operand_types)
         if body is None:
             raise UnsupportedOperators(str(self.path), [(self._operator(node, opsets), _name(node))])
-        inner: Scope = {
-            name: operands[outer] for name, outer in zip(body.input, node.input, strict=False) if outer
-        }
+        inner: Scope = {name: operands[outer] for name, outer in zip(body.input, node.input, strict=False) if outer}
         versions = body_opsets(body, opsets)
-        nodes = live_nodes(_without_absent(body_nodes(node, body), body, inner), body.output)
+        nodes = live_nodes(_without_absent(body_nodes(node, body, opsets), body, inner), body.output)
         self._refuse_below(nodes, inner, versions, label)
         self._walk(nodes, inner, versions, label)
         return [inner[name] for name, outer in zip(body.output, node.output, strict=False) if outer]
 
-    def _refuse_below(
-        self, nodes: Iterable[NodeProto], scope: Scope, opsets: Mapping[str, int], label: str
-    ) -> None:
+    def _refuse_below(self, nodes: Iterable[NodeProto], scope: Scope, opsets: Mapping[str, int], label: str) -> None:
         constants = [name for name, value in scope.items() if isinstance(value, np.ndarray)]
         missing = unsupported_nodes(nodes, constants, opsets, self.functions)
         if missing:
-            raise UnsupportedOperators(str(self.path), [(self._operator(n, opsets), f"{_name(n)} in {label}") for n in missing])
+            raise UnsupportedOperators(
+                str(self.path), [(self._operator(n, opsets), f"{_name(n)} in {label}") for n in missing]
+            )
 
     def _operand(self, scope: Scope, name: str) -> Value:
         if name not in scope:
@@ -258,6 +257,13 @@ def _without_absent(nodes: list[NodeProto], body: FunctionProto, scope: Scope) -
 
 def _name(node: NodeProto) -> str:
     return node.name or next((name for name in node.output if name), "")
+
+
+def _folded(expr: relax.Expr) -> Value:
+    """Return a row's result as an array where it is known at import: a constant, or a tensor without elements."""
+    if 0 in shape_of(expr):
+        return np.zeros(shape_of(expr), np.dtype(dtype_of(expr)))
+    return constant_value(expr) if is_constant(expr) else expr
 
 
 def _type_shape(value: Value) -> tuple[int, ...]:

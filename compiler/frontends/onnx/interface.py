@@ -66,7 +66,7 @@ def _check_given(path: Path, name: str, declared: Sequence[Dim] | None, shape: S
         )
     if any(isinstance(dim, int) and dim != size for dim, size in zip(declared, shape, strict=True)):
         raise UserError(
-            f"{path}: input '{name}' is {_written(declared)} in the model; the shape given, {_written(shape)}, conflicts with it"
+            f"{path}: the shape {_written(shape)} given for input '{name}' conflicts with the model's {_written(declared)}"
         )
 
 
@@ -94,7 +94,8 @@ def _refuse_unknown(path: Path, resolved: Mapping[str, Sequence[Dim] | None]) ->
     if not unknown:
         return
     told = ", ".join(
-        f"'{name}' {_written(dims)}" if dims is not None else f"'{name}' of unknown rank" for name, dims in unknown.items()
+        f"'{name}' {_written(dims)}" if dims is not None else f"'{name}' of unknown rank"
+        for name, dims in unknown.items()
     )
     example = " ".join(
         f"{name}:[{','.join(str(dim) if isinstance(dim, int) else '1' for dim in dims or (1,))}]"
@@ -109,7 +110,9 @@ def _spec(path: Path, value: ValueInfoProto, dims: Sequence[Dim] | None) -> Tens
     if dtype is None:
         raise UserError(f"{path}: input '{value.name}' holds strings or untyped elements, which cannot be compiled")
     if any(dim < 0 for dim in shape) or math.prod(shape) == 0:
-        raise UserError(f"{path}: input '{value.name}' of shape {_written(shape)} has no elements; nothing can be compiled for it")
+        raise UserError(
+            f"{path}: input '{value.name}' of shape {_written(shape)} has no elements; nothing can be compiled for it"
+        )
     return TensorSpec(value.name, shape, dtype)
 
 

@@ -1,4 +1,4 @@
-"""Reading an ONNX file that may be anything: every defect gets one sentence, and nothing is trusted before it is checked."""
+"""Reading an ONNX file that may be anything: every defect gets one sentence, nothing is trusted unchecked."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def _check_versions(path: Path, model: ModelProto) -> None:
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx") and entry.version > newest:
             raise UserError(
-                f"{path}: the model uses opset {entry.version}, but onnx {onnx.__version__} knows opsets up to {newest}: "
-                f"install a newer onnx or export the model with opset {newest}"
+                f"{path}: the model uses opset {entry.version}, but onnx {onnx.__version__} knows opsets "
+                f"up to {newest}: install a newer onnx or export the model with opset {newest}"
             )
     if model.ir_version > onnx.IR_VERSION:
         raise UserError(
-            f"{path}: the model uses IR version {model.ir_version}, but onnx {onnx.__version__} knows IR versions up to "
-            f"{onnx.IR_VERSION}: install a newer onnx or export the model for an older one"
+            f"{path}: the model uses IR version {model.ir_version}, but onnx {onnx.__version__} knows IR versions "
+            f"up to {onnx.IR_VERSION}: install a newer onnx or export the model for an older one"
         )
     if model.graph.sparse_initializer:
         raise UserError(f"{path}: sparse initializers are not supported: save the model with dense ones")

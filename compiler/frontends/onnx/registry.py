@@ -37,7 +37,7 @@ _ROWS: dict[tuple[str, str], list[Row]] = {}
 
 
 def operator(*names: str, since: int = 1, domain: str = "") -> Callable[[RowFunction], RowFunction]:
-    """Return a decorator that registers a function as the row of operators. Raises ValueError for a row that is taken."""
+    """Return a decorator that registers a function as the row of operators. Raises ValueError if one is taken."""
 
     def decorate(convert: RowFunction) -> RowFunction:
         for name in names:
@@ -72,4 +72,5 @@ def normal_domain(domain: str) -> str:
 @cache
 def _load_rows() -> Any:
     package = importlib.import_module(".operators", __package__)
-    return [importlib.import_module(f"{package.__name__}.{each.name}") for each in pkgutil.iter_modules(package.__path__)]
+    modules = [f"{package.__name__}.{each.name}" for each in pkgutil.iter_modules(package.__path__)]
+    return [importlib.import_module(name) for name in modules]

@@ -1,4 +1,4 @@
-"""Tensors of an ONNX file to arrays, those in external files included: only files inside the model's folder are read."""
+"""Tensors of an ONNX file to arrays; of external files, only those inside the model's folder are read."""
 
 from __future__ import annotations
 

@@ -165,7 +165,9 @@ def _flat(node: Node, data: Expr, make: Callable[..., Expr]) -> Expr:
 
 
 def _hard_sigmoid(node: Node, data: Expr, slope: float, offset: float) -> Expr:
-    line = node.emit(relax.op.add(node.emit(relax.op.multiply(data, node.const(slope, data))), node.const(offset, data)))
+    line = node.emit(
+        relax.op.add(node.emit(relax.op.multiply(data, node.const(slope, data))), node.const(offset, data))
+    )
     return node.emit(relax.op.clip(line, 0.0, 1.0))
 
 

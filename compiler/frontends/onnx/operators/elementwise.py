@@ -12,7 +12,7 @@ from tvm import relax
 
 from .....errors import UserError
 from .....tvm_names import constant_value, dtype_of, is_constant, shape_of
-from ..node import Node, positive_axis, rank_of
+from ..node import Node, constant, positive_axis, rank_of
 from ..registry import RowFunction, operator
 
 if TYPE_CHECKING:
@@ -128,15 +128,10 @@ def mod(node: Node, a: Expr, b: Expr) -> Expr:
 def power(node: Node, a: Expr, b: Expr) -> Expr:
     """Power in the base's element type; the exponent may have another since opset 12.
 
-    Squares and square roots are written as such; integers are computed in double precision.
+    Integers are computed in double precision.
     """
     b = _aligned(node, a, b)
     dtype = dtype_of(a)
-    exponent = constant_value(b).reshape(-1) if is_constant(b) and np.prod(shape_of(b)) == 1 else None
-    if exponent is not None and exponent[0] == 2 and rank_of(b) <= rank_of(a):
-        return relax.op.multiply(a, a)
-    if exponent is not None and exponent[0] == 0.5 and rank_of(b) <= rank_of(a) and dtype.startswith("float"):
-        return relax.op.sqrt(a)
     if dtype.startswith("float"):
         return relax.op.power(a, node.cast(b, dtype))
     wide = node.emit(relax.op.power(node.cast(a, "float64"), node.cast(b, "float64")))
@@ -182,8 +177,18 @@ def is_inf(node: Node, data: Expr) -> Expr:
 
 @operator("BitShift")
 def bit_shift(node: Node, a: Expr, b: Expr) -> Expr:
-    """Bits moved left or right as ``direction`` says."""
-    return (relax.op.left_shift if node.get_string("direction", "LEFT") == "LEFT" else relax.op.right_shift)(a, b)
+    """Bits moved left or right as ``direction`` says; by the width or more, nothing of an unsigned number is left.
+
+    Signed numbers (opset 28) keep their sign to the right; shifts by a negative count are left to the machine.
+    """
+    left = node.get_string("direction", "LEFT") == "LEFT"
+    dtype = np.dtype(dtype_of(a))
+    last = node.const(dtype.itemsize * 8 - 1, b)
+    kept = node.emit(relax.op.minimum(b, last))
+    shifted = node.emit((relax.op.left_shift if left else relax.op.right_shift)(a, kept))
+    if dtype.kind == "i" and not left:
+        return shifted
+    return relax.op.where(node.emit(relax.op.greater(b, last)), node.const(0, a), shifted)
 
 
 @operator("Where")
@@ -231,6 +236,8 @@ def _clip(node: Node, data: Expr, low: Expr | None, high: Expr | None) -> Expr:
 def _cast(node: Node, data: Expr, dtype: str) -> Expr:
     if dtype_of(data) == dtype:
         return data
+    if is_constant(data):
+        return constant(constant_value(data).astype(np.dtype(dtype)))
     if dtype == "bool":
         return relax.op.not_equal(data, node.const(0, data))
     if dtype == "object" or dtype.startswith(("str", "float8", "float4", "int4", "uint4", "int2", "uint2")):
@@ -245,4 +252,3 @@ def _aligned(node: Node, a: Expr, b: Expr) -> Expr:
     axis = positive_axis(node.get_int("axis", 0), rank_of(a))
     trailing = rank_of(a) - axis - rank_of(b)
     return node.reshape(b, shape_of(b) + (1,) * max(trailing, 0))
-

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
 
 from .....errors import UserError
-from .....tvm_names import constant_value, dtype_of, is_constant, shape_of
+from .....tvm_names import constant_value, is_constant, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
 
@@ -65,7 +65,10 @@ def scatter_nd(node: Node, data: Expr, indices: Expr, updates: Expr) -> Expr:
 
 @operator("OneHot")
 def one_hot(node: Node, indices: Expr, depth: Expr, values: Expr) -> Expr:
-    """The second value where an index, counted from the back if negative, names the place along a new axis, else the first."""
+    """The second value where an index names the place along a new axis, else the first.
+
+    Negative indices count from the back.
+    """
     count = int(node.array(depth, "the depth of OneHot").reshape(-1)[0])
     axis = positive_axis(node.get_int("axis", -1), rank_of(indices) + 1)
     shape = shape_of(indices)
@@ -125,7 +128,7 @@ def _element(node: Node, values: Expr, index: int) -> Expr:
 def _wrapped(node: Node, indices: Expr, size: int | NDArray[np.int64]) -> Expr:
     """Return indices with the negative ones counted from the back and all of them kept inside the data."""
     if is_constant(indices):
-        array = constant_value(indices)
+        array: NDArray[Any] = constant_value(indices)
         if array.size and ((array < -np.asarray(size)).any() or (array >= np.asarray(size)).any()):
             raise UserError(f"its indices lie outside the sizes {size}")
         return constant(np.where(array < 0, array + size, array).astype(array.dtype))

@@ -32,9 +32,7 @@ def batch_normalization(node: Node, data: Expr, scale: Expr, bias: Expr, mean: E
 
 
 @operator("LayerNormalization")
-def layer_normalization(
-    node: Node, data: Expr, scale: Expr, bias: Expr | None = None
-) -> Expr | tuple[Expr, ...]:
+def layer_normalization(node: Node, data: Expr, scale: Expr, bias: Expr | None = None) -> Expr | tuple[Expr, ...]:
     """Normalize over the axes from ``axis`` on; further outputs are the mean and the inverse standard deviation."""
     shape = shape_of(data)
     axis = positive_axis(node.get_int("axis", -1), len(shape))

@@ -76,7 +76,7 @@ def _old(node: Node) -> Resampling:
     return Resampling(node.get_string("mode", "nearest"), "asymmetric", "floor")
 
 
-def _scales(scales: Sequence[float], axes: Sequence[int] | None = None) -> _Target:
+def _scales(scales: Sequence[float] | Array, axes: Sequence[int] | None = None) -> _Target:
     along = range(len(scales)) if axes is None else axes
     return {axis: (None, float(scale)) for axis, scale in zip(along, scales, strict=True)}
 
@@ -126,7 +126,9 @@ def _apply(node: Node, data: Expr, axis: int, taps: Taps) -> Expr:
     if len(taps.weights) > _MAX_TAPS:
         mixed = _matrix(node, data, axis, taps)
     else:
-        parts = [_tap(node, data, axis, index, weight) for index, weight in zip(taps.indices, taps.weights, strict=True)]
+        parts = [
+            _tap(node, data, axis, index, weight) for index, weight in zip(taps.indices, taps.weights, strict=True)
+        ]
         mixed = parts[0]
         for part in parts[1:]:
             mixed = node.emit(relax.op.add(mixed, part))

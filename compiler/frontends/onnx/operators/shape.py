@@ -85,7 +85,7 @@ def unsqueeze(node: Node, data: Expr, axes: Expr | None = None) -> Expr:
 def concat(node: Node, *operands: Expr) -> Expr:
     """Tensors joined along an axis (1 where opsets before 4 do not say); those without elements are left out."""
     axis = positive_axis(node.get_int("axis", 1), rank_of(operands[0]))
-    kept = [each for each in operands if shape_of(each)[axis]]
+    kept = [each for each in operands if 0 not in shape_of(each)]
     return kept[0] if len(kept) == 1 else relax.op.concat(kept, axis)
 
 
@@ -99,15 +99,16 @@ def split(node: Node, data: Expr, sizes: Expr | None = None) -> tuple[Expr, ...]
         count = len(node.proto.output)
         each = -(-total // count)
         given = (*(each,) * (count - 1), total - each * (count - 1))
-    if sum(given) != total or min(given) < 1:
+    if sum(given) != total or min(given) < 0:
         raise UserError(f"{total} elements cannot be split into {list(given)}")
-    starts = [sum(given[:index]) for index in range(len(given) + 1)]
-    if len(given) == 1:
-        return (data,)
-    parts = node.emit(relax.op.split(data, starts[1:-1], axis))
-    return tuple(
-        node.emit(relax.TupleGetItem(parts, index)) if node.wants(index) else data for index in range(len(given))
-    )
+    full = [size for size in given if size]
+    if len(full) == 1:
+        pieces = iter([data])
+    else:
+        cuts = [sum(full[:index]) for index in range(1, len(full))]
+        parts = node.emit(relax.op.split(data, cuts, axis))
+        pieces = iter([node.emit(relax.TupleGetItem(parts, index)) for index in range(len(full))])
+    return tuple(next(pieces) if size else _empty(data, axis) for size in given)
 
 
 @operator("Slice")
@@ -184,11 +185,12 @@ def depth_to_space(node: Node, data: Expr) -> Expr:
 
 @operator("SpaceToDepth")
 def space_to_depth(node: Node, data: Expr) -> Expr:
-    """Blocks of space moved into channels."""
+    """Blocks of space moved into channels; ``mode`` (opset 28) says in which order."""
     batch, channels, height, width = shape_of(data)
     block = node.get_int("blocksize", 1)
     parts = node.reshape(data, (batch, channels, height // block, block, width // block, block))
-    moved = node.transpose(parts, (0, 3, 5, 1, 2, 4))
+    order = (0, 3, 5, 1, 2, 4) if node.get_string("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    moved = node.transpose(parts, order)
     return node.reshape(moved, (batch, channels * block**2, height // block, width // block))
 
 
@@ -215,8 +217,9 @@ def _slice(
         along = positive_axis(axis, len(shape))
         bounds[along] = slice(start, end, step).indices(shape[along])
     kept = {axis: each for axis, each in bounds.items() if each != (0, shape[axis], 1)}
-    if any(len(range(*each)) == 0 for each in kept.values()):
-        raise UserError("it takes no elements; nothing can be compiled for a tensor without elements")
+    for axis, each in kept.items():
+        if len(range(*each)) == 0:
+            return _empty(data, axis)
     if not kept:
         return data
     if all(step == -1 and len(range(start, end, step)) == shape[axis] for axis, (start, end, step) in kept.items()):
@@ -224,6 +227,12 @@ def _slice(
             data = node.emit(relax.op.flip(data, axis))
         return data
     return _strided(node, data, kept)
+
+
+def _empty(data: Expr, axis: int) -> Expr:
+    """Return a constant like data with no elements along an axis."""
+    shape = shape_of(data)
+    return constant(np.zeros((*shape[:axis], 0, *shape[axis + 1 :]), np.dtype(dtype_of(data))))
 
 
 def _strided(node: Node, data: Expr, bounds: dict[int, tuple[int, int, int]]) -> Expr:
@@ -236,9 +245,8 @@ def _strided(node: Node, data: Expr, bounds: dict[int, tuple[int, int, int]]) ->
             first = size - 1 - start
             bounds[axis] = (first, first + (count - 1) * -step + 1, -step)
     axes = sorted(bounds)
-    return relax.op.strided_slice(
-        data, axes, [bounds[axis][0] for axis in axes], [bounds[axis][1] for axis in axes], [bounds[axis][2] for axis in axes]
-    )
+    begins, ends, steps = (list(each) for each in zip(*(bounds[axis] for axis in axes), strict=True))
+    return relax.op.strided_slice(data, axes, begins, ends, steps)
 
 
 #: ONNX's padding modes in TVM's words.
