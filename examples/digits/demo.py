@@ -97,8 +97,8 @@ def main() -> int:
     artifact = tilewright.compile(MODEL)
     artifact.save(LIBRARY)
     report = artifact.report
+    console.print(f"[bold]{MODEL.name}[/] compiled to [bold]{LIBRARY}[/] in {time.perf_counter() - start:.1f} s")
     console.print(
-        f"[bold]{MODEL.name}[/] compiled to [bold]{LIBRARY}[/] in {time.perf_counter() - start:.1f} s: "
         f"{report.kernels} kernels, {report.steps} steps, weights {_size(report.weight_bytes)}, "
         f"code and runtime {_size(report.library_bytes - report.weight_bytes)}"
     )
@@ -110,7 +110,7 @@ def main() -> int:
     difference = float(np.abs(scores[0] - scores[1]).max() / np.abs(scores[1]).max())
     seconds = medians(predict, images)
 
-    table = Table(title=f"Handwritten digits: {len(labels)} test images, one at a time, one thread")
+    table = Table(title=f"{len(labels)} handwritten digits, one thread")
     for heading in ("", "accuracy", "median latency", "shipped"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, accuracy, median, size in zip(predict, accuracies, seconds, shipped_bytes(), strict=True):
