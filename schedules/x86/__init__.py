@@ -1,4 +1,5 @@
 """Templates for x86."""
 
 from . import conv2d as conv2d
+from . import depthwise_conv2d as depthwise_conv2d
 from . import matmul as matmul

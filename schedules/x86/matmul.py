@@ -168,7 +168,7 @@ class _Writer:
             with T.serial(0, steps) as outer, T.unroll(0, unroll) as inner:
                 k = outer * unroll + inner + start
                 sums.multiply_add(
-                    lambda at: self._a_element(batch, row + at, k),
+                    lambda at, lane: self._a_element(batch, row + at, k),
                     lambda vector, lane: self._b_vector(batch, block + vector, k, lane),
                 )
         self._finish(batch, block, vectors, row)

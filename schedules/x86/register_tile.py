@@ -42,11 +42,11 @@ class RegisterTile:
 
     def multiply_add(
         self,
-        element: Callable[[Expr], Expr],
+        element: Callable[[Expr, Expr], Expr],
         weight: Callable[[Expr, Expr], Expr],
         rows: Iterable[int] | None = None,
     ) -> None:
-        """Add one step of the reduction: ``sum[row, vector, lane] += element(row) * weight(vector, lane)``.
+        """Add one step of the reduction: ``sum[row, vector, lane] += element(row, lane) * weight(vector, lane)``.
 
         ``rows`` restricts the step to some rows, known now; None is all of them.
         """
@@ -57,9 +57,9 @@ class RegisterTile:
         for row in rows:
             self._row(row, element, weight)
 
-    def _row(self, row: Expr, element: Callable[[Expr], Expr], weight: Callable[[Expr, Expr], Expr]) -> None:
+    def _row(self, row: Expr, element: Callable[[Expr, Expr], Expr], weight: Callable[[Expr, Expr], Expr]) -> None:
         with T.unroll(0, self.vectors) as vector, T.vectorized(0, self.lanes) as lane:
-            product = element(row) * weight(vector, lane)
+            product = element(row, lane) * weight(vector, lane)
             T.buffer_store(self._sums, self.sum(row, vector, lane) + product, [row * self.vectors + vector, lane])
 
     def each(self, body: Callable[[Expr, Expr, Expr], None]) -> None:

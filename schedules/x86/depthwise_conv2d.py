@@ -1,0 +1,82 @@
+"""Depthwise convolution in blocked layout, with its epilogue.
+
+Data [N, C/b, H, W, b], weights [C/b, 1, KH, KW, b], output [N, C/b, OH, OW, b], b the lanes of a vector: every lane is a
+channel of its own. A tile of output pixels of one row stays in registers; the taps of a kernel's row are unrolled, so that
+a column of data is loaded once for all taps that read it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tvm.tirx.script.builder import ir as T
+
+from ...knobs import Knobs
+from ...layout import Layout
+from ...targets.target import Target
+from ...workload import Workload
+from ..kernel import writing
+from ..template import NotApplicable, template
+from .conv2d import blocked, epilogue_layouts
+from .register_tile import tile_shape
+from .window import Convolution, Place, WindowWriter
+
+if TYPE_CHECKING:
+    from tvm.tirx import PrimFunc
+
+Expr = Any
+
+
+def layouts(work: Workload, target: Target) -> Workload:
+    """Ask for blocked activations and one vector of weights for each tap."""
+    _require_depthwise(work)
+    lanes = target.lanes()
+    weight = Layout("OIHW", f"OIHW{lanes}o")
+    inputs = (blocked(lanes), weight, *epilogue_layouts(work, blocked(lanes)))
+    return work.with_layouts(inputs, (blocked(lanes),))
+
+
+@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts)
+def depthwise_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
+    """Keep a run of pixels of one channel block in registers while the window streams past.
+
+    Order: image > chunk of rows > channel block > row > run of columns > kernel row > tap.
+    """
+    _require_depthwise(work)
+    if work.inputs[1].layout is None or work.output.layout is None:
+        raise NotApplicable
+    conv = Convolution.of(work, depthwise=True)
+    rows, _ = tile_shape(target)
+    tile = knobs.choice("tile", range(1, 29), default=rows)
+    with writing(work) as kernel:
+        _DepthwiseWriter(kernel, conv, target).write(1, tile)
+    assert kernel.function is not None
+    return kernel.function
+
+
+def _require_depthwise(work: Workload) -> None:
+    channels = work.inputs[0].shape[1]
+    if work.attr("groups") != channels or work.inputs[1].shape[0] != channels or channels == 1:
+        raise NotApplicable
+
+
+class _DepthwiseWriter(WindowWriter):
+    """Sums over taps, a vector of channels' elements times a vector of their weights."""
+
+    def sum_tile(self, place: Place, clipped: bool) -> None:
+        """Loop over the kernel's rows, its columns unrolled."""
+        low, high = self.conv.tap_rows(place.row)
+        with T.serial(0, high - low) as clipped_row:
+            for tap in range(self.conv.kernel[1]):
+                pixels = self.pixels_inside(place, tap) if clipped else None
+                if pixels is None or pixels:
+                    self._tap(place, low + clipped_row, tap, pixels)
+
+    def _tap(self, place: Place, tap_row: Expr, tap: int, pixels: list[int] | None) -> None:
+        self.sums.multiply_add(
+            lambda pixel, lane: self.data[
+                (place.image, place.block, *self.data_pixel(place, pixel, tap_row, tap), lane)
+            ],
+            lambda vector, lane: self.weight[place.block, 0, tap_row, tap, lane],
+            pixels,
+        )

@@ -1,0 +1,195 @@
+"""Sliding windows over images: the loops that convolutions of every kind share, and how they meet the border.
+
+A register tile holds a run of output pixels of one row. Padding is never stored or multiplied: rows clip the kernel's
+height at run time; the tiles at the left and right border, whose place is known, leave out the taps that fall outside.
+Loops begin at zero: the loop partitioning of TVM 0.27 mistakes the bounds of loops that do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from tvm import tirx
+from tvm.tirx.script.builder import ir as T
+
+from ...targets.target import Target
+from ...workload import Workload
+from ..kernel import Kernel, balanced
+from .register_tile import RegisterTile
+
+Expr = Any
+
+
+class Place(NamedTuple):
+    """Where a tile lies: image, group, first block of output channels, row, first column."""
+
+    image: Expr
+    group: Expr
+    block: Expr
+    row: Expr
+    column: Expr
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """The convolution's geometry. Heights and widths are of one image; channels are of one group."""
+
+    batch: int
+    groups: int
+    in_channels: int
+    out_blocks: int
+    height: int
+    width: int
+    out_height: int
+    out_width: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+    top: int
+    left: int
+    lanes: int
+    planar: bool
+
+    @staticmethod
+    def of(work: Workload, depthwise: bool = False) -> Convolution:
+        """Return the geometry of a workload; a depthwise one is seen as one group of its channel blocks."""
+        data, weight = work.inputs[:2]
+        groups = 1 if depthwise else work.attr("groups")
+        batch, _, height, width = data.shape
+        out_channels, in_channels, *kernel = weight.shape
+        _, _, out_height, out_width = work.output.shape
+        assert work.output.layout is not None
+        lanes = work.output.layout.blocks[1]
+        top, left, _, _ = work.attr("padding")
+        return Convolution(
+            batch, groups, in_channels, -(-out_channels // groups // lanes), height, width, out_height, out_width,
+            (kernel[0], kernel[1]), work.attr("strides"), work.attr("dilation"), top, left, lanes,
+            data.layout is None,
+        )  # fmt: skip
+
+    def merged(self, limit: int) -> Convolution:
+        """Return a pointwise convolution over all pixels as rows of about one tile; any other convolution as it is."""
+        same = (self.height, self.width) == (self.out_height, self.out_width)
+        if self.kernel != (1, 1) or self.strides != (1, 1) or self.top or self.left or not same:
+            return self
+        pixels = self.height * self.width
+        divisors = [each for each in range(1, pixels + 1) if pixels % each == 0]
+        width = next((each for each in reversed(divisors) if limit // 2 < each <= limit), None)
+        width = width or next((each for each in divisors if each > limit), pixels)
+        rows = pixels // width
+        return replace(self, height=rows, width=width, out_height=rows, out_width=width)
+
+    def tap_inside(self, column: int, tap: int) -> bool:
+        """Return whether a column of the output meets data under a column of the kernel."""
+        return 0 <= column * self.strides[1] - self.left + tap * self.dilation[1] < self.width
+
+    def all_inside(self, column: int, size: int) -> bool:
+        """Return whether a run of output columns needs no clipping."""
+        return self.tap_inside(column, 0) and self.tap_inside(column + size - 1, self.kernel[1] - 1)
+
+    def tap_rows(self, row: Expr) -> tuple[Expr, Expr]:
+        """Return which rows of the kernel meet data under a row of the output: numbers where no row clips."""
+        height, dilation = self.kernel[0], self.dilation[0]
+        first = row * self.strides[0] - self.top
+        reach = (self.out_height - 1) * self.strides[0] - self.top + (height - 1) * dilation
+        low: Expr = 0
+        high: Expr = height
+        if self.top:
+            low = tirx.max(0, (dilation - 1 - first) // dilation)
+        if reach >= self.height:
+            high = tirx.min(height, (self.height - first + dilation - 1) // dilation)
+        return low, high
+
+
+class WindowWriter:
+    """Emits one convolution; a kind of convolution says how a tile is summed.
+
+    ``conv`` may see the image's pixels in other rows than the buffers do.
+    """
+
+    def __init__(self, kernel: Kernel, conv: Convolution, target: Target) -> None:
+        self.kernel, self.conv, self.target = kernel, conv, target
+        self.data, self.weight = kernel.inputs[:2]
+        self.image_width, self.data_width = kernel.work.output.shape[3], kernel.work.inputs[0].shape[3]
+
+    def sum_tile(self, place: Place, clipped: bool) -> None:
+        """Emit the reduction of one tile into ``self.sums``; a clipped tile's column is a number."""
+        raise NotImplementedError
+
+    def write(self, vectors: int, tile: int) -> None:
+        """Emit the loops over images, chunks and channel tiles, one nest for each size of channel tile."""
+        conv = self.conv
+        first = 0
+        for size, count in balanced(conv.out_blocks, vectors):
+            rows = self._rows_of_a_chunk(count)
+            chunks = -(-conv.out_height // rows)
+            with T.parallel(0, conv.batch * conv.groups * chunks * count) as index:
+                outer = index // count
+                group, image = outer // chunks % conv.groups, outer // chunks // conv.groups
+                block = group * conv.out_blocks + index % count * size + first
+                start = outer % chunks * rows
+                present = rows if conv.out_height % rows == 0 else tirx.min(rows, conv.out_height - start)
+                self.sums = RegisterTile(tile, size, conv.lanes)
+                with T.serial(0, present) as row:
+                    self._row(Place(image, group, block, start + row, 0), tile)
+            first += size * count
+
+    def _rows_of_a_chunk(self, channel_tiles: int) -> int:
+        """Return a chunk's rows: their data fits half the second-level cache, and every core has chunks to do."""
+        conv, facts = self.conv, self.target.facts
+        row_bytes = 4 * conv.strides[0] * conv.width * conv.in_channels
+        fitting = max(1, facts.l2_bytes // 2 // row_bytes)
+        tasks = conv.batch * conv.groups * channel_tiles
+        wanted = -(-4 * facts.cores // tasks) if facts.cores > 1 else 1
+        chunks = max(-(-conv.out_height // fitting), min(wanted, conv.out_height))
+        return -(-conv.out_height // chunks)
+
+    def _row(self, place: Place, limit: int) -> None:
+        """Emit one row: tiles that need no clipping in a loop for each size, the others one by one."""
+        conv = self.conv
+        tiles: list[tuple[int, int]] = []
+        for size, count in balanced(conv.out_width, limit):
+            start = sum(each for _, each in tiles)
+            tiles += [(start + at * size, size) for at in range(count)]
+        inner = [each for each in tiles if conv.all_inside(*each)]
+        for size in dict.fromkeys(size for _, size in inner):
+            same = [column for column, each in inner if each == size]
+            if len(same) == 1:
+                self._tile(place._replace(column=same[0]), size, clipped=False)
+            else:
+                with T.serial(0, len(same)) as at:
+                    self._tile(place._replace(column=at * size + same[0]), size, clipped=False)
+        for column, size in tiles:
+            if not conv.all_inside(column, size):
+                self._tile(place._replace(column=column), size, clipped=True)
+
+    def _tile(self, place: Place, size: int, clipped: bool) -> None:
+        conv = self.conv
+        self.sums.clear(size)
+        self.sum_tile(place, clipped)
+
+        def store(pixel: Expr, vector: Expr, lane: Expr) -> None:
+            y, x = place.row, place.column + pixel
+            if conv.out_width != self.image_width:
+                y, x = divide(y * conv.out_width + x, self.image_width)
+            logical = [place.image, (place.block + vector) * conv.lanes + lane, y, x]
+            self.kernel.store(self.kernel.finish(self.sums.sum(pixel, vector, lane), logical), logical)
+
+        self.sums.each(store)
+
+    def data_pixel(self, place: Place, pixel: Expr, tap_row: Expr, tap: Expr) -> tuple[Expr, Expr]:
+        """Return row and column of the data under a pixel of the tile and a tap of the kernel."""
+        conv = self.conv
+        y = place.row * conv.strides[0] - conv.top + tap_row * conv.dilation[0]
+        x = (place.column + pixel) * conv.strides[1] - conv.left + tap * conv.dilation[1]
+        return (y, x) if conv.width == self.data_width else divide(y * conv.width + x, self.data_width)
+
+    def pixels_inside(self, place: Place, tap: int) -> list[int]:
+        """Return which pixels of a tile at a known column meet data under a column of the kernel."""
+        return [pixel for pixel in range(self.sums.rows) if self.conv.tap_inside(place.column + pixel, tap)]
+
+
+def divide(position: Expr, width: int) -> tuple[Expr, Expr]:
+    """Return row and column of a pixel."""
+    return position // width, position % width
