@@ -17,7 +17,7 @@ _BOOL = ("bool",)
 def _truth(value: Expr) -> Expr:
     """Return whether a value is not zero; NaN is true."""
     dtype = dtype_of(value)
-    return value if dtype == "bool" else value != tirx.const(0, dtype)
+    return value if dtype == "bool" else tirx.NE(value, tirx.const(0, dtype))
 
 
 def _as_byte(value: Expr) -> Expr:
@@ -63,7 +63,7 @@ def _bitwise(combine: Any, name: str) -> None:
     def build(v: Bindings, args: list[Expr], attrs: Attrs, dtype: str) -> Expr:
         if dtype != "bool":
             return combine(*args)
-        return combine(*map(_as_byte, args)) != tirx.const(0, "int8")
+        return tirx.NE(combine(*map(_as_byte, args)), tirx.const(0, "int8"))
 
 
 _bitwise(lambda a, b: a & b, "bitwise_and")
@@ -99,7 +99,7 @@ def where(v: Bindings, args: list[Expr], attrs: Attrs, dtype: str) -> Expr:
     condition, yes, no = args
     if dtype != "bool":
         return tirx.Select(_truth(condition), yes, no)
-    return tirx.Select(_truth(condition), _as_byte(yes), _as_byte(no)) != tirx.const(0, "int8")
+    return tirx.NE(tirx.Select(_truth(condition), _as_byte(yes), _as_byte(no)), tirx.const(0, "int8"))
 
 
 @scalar_op("astype", dtypes=ALL)
