@@ -148,7 +148,7 @@ def _step(step: interface.Step) -> Step:
 
 
 def _check_file(path: Path, verify: bool) -> dict[str, Any]:
-    """Return the manifest. Raises UserError for what must not reach dlopen: damage, another machine's, another maker's."""
+    """Return the manifest. Raises UserError for what must not reach dlopen: damage, another machine, another maker."""
     elf = read_elf(path)
     machine, bits, order = own_machine()
     if (elf.machine, elf.bits, elf.byte_order) != (machine, bits, order):

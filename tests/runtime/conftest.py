@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging_models import Case, convolution_case, make
 from plan_builder import Arrays, PlanBuilder, tiny_reference
 
 
@@ -25,3 +26,14 @@ def inputs() -> Arrays:
 @pytest.fixture
 def expected(inputs: Arrays) -> Arrays:
     return tiny_reference(inputs)
+
+
+@pytest.fixture(scope="session")
+def case() -> Case:
+    return convolution_case()
+
+
+@pytest.fixture(scope="session")
+def compiled(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library from the compiler; its kernels use nothing that valgrind does not know (it knows no AVX-512)."""
+    return make(case, target="x86-64-v3").save(tmp_path_factory.mktemp("compiled") / "model.so")
