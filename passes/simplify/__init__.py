@@ -26,6 +26,7 @@ from .recognize_norm import RecognizeLayerNorm, RecognizeRmsNorm
 from .recognize_silu import RecognizeSilu
 from .recognize_softmax import RecognizeSoftmax
 from .remove_identity import RemoveDropout, RemoveIdentity, RemoveTupleAccess
+from .sink_reshape import SinkReshapePastPointwise, SinkReshapePastTranspose
 from .sink_transpose import SinkTransposePastConcat, SinkTransposePastPointwise, SinkTransposePastReduction
 from .spec import check
 from .squeeze_to_reshape import SqueezeToReshape, TransposeOfUnitAxesToReshape
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["REWRITES", "check", "simplify"]
 
 #: What runs at every binding, in this order: what makes a binding vanish, then one form for many, then the algebra of
-#: constants, then composites, then the order of axes.
+#: constants, then composites, then reshapes and transposes on their way down.
 REWRITES: tuple[RewritePass, ...] = (
     RemoveTupleAccess(),
     RemoveDropout(),
@@ -69,6 +70,8 @@ REWRITES: tuple[RewritePass, ...] = (
     FoldInputScaleIntoConv(),
     FoldScaleIntoMatmul(),
     FoldScaleIntoNorm(),
+    SinkReshapePastPointwise(),
+    SinkReshapePastTranspose(),
     SinkTransposePastPointwise(),
     SinkTransposePastReduction(),
     SinkTransposePastConcat(),
