@@ -37,7 +37,7 @@ class Bindings:
         if isinstance(value, (tirx.Var, tirx.IntImm, tirx.FloatImm)):
             return value
         if dtype_of(value) == "bool":
-            return self.bind(number_of(value, "int32")) != tirx.const(0, "int32")
+            return tirx.NE(self.bind(number_of(value, "int32")), tirx.const(0, "int32"))
         variable = tirx.Var(f"v{len(self._bound)}", dtype_of(value))
         self._bound.append((variable, value))
         return variable
