@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import UserError
 from ..signature import TensorSpec
 from .library import Step
-from .model import Model, StepTime, load
+from .model import BoundCall, Model, StepTime, load
 from .outputs import Outputs
 
-__all__ = ["Model", "Outputs", "Step", "StepTime", "TensorSpec", "UserError", "load"]
+__all__ = ["BoundCall", "Model", "Outputs", "Step", "StepTime", "TensorSpec", "UserError", "load"]

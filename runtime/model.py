@@ -41,6 +41,27 @@ class StepTime:
     bytes: float
 
 
+class BoundCall:
+    """A call whose arrays were checked once; calling it runs the model on the same memory again.
+
+    Attributes:
+        outputs: the arrays that every run writes.
+    """
+
+    __slots__ = ("_inputs", "_instance", "_sinks", "_sources", "outputs")
+
+    def __init__(self, instance: Instance, inputs: Sequence[Array], outputs: Outputs) -> None:
+        self._instance = instance
+        self._inputs = inputs
+        self._sources, self._sinks = _addresses(inputs), _addresses(outputs.values())
+        self.outputs = outputs
+
+    def __call__(self) -> Outputs:
+        """Run the model and return ``outputs``. Raises RuntimeError when a step fails; the message names it."""
+        self._instance.run(self._sources, self._sinks)
+        return self.outputs
+
+
 class Model:
     """One instance of a compiled model. :func:`load` makes the first, :meth:`new_instance` more.
 
@@ -71,10 +92,18 @@ class Model:
             UserError: an input or buffer is unknown, missing, or of the wrong shape or element type.
             RuntimeError: a step failed; the message names it.
         """
+        return self.bind(*arrays, out=out, **named)()
+
+    def bind(self, /, *arrays: Any, out: Any = None, **named: Any) -> BoundCall:
+        """Check arrays as a call does, run nothing, and return a function that runs on them as often as it is called.
+
+        For loops that refill the same arrays. The arrays must be C-contiguous for that: others are copied, once.
+
+        Raises:
+            UserError: as a call does.
+        """
         inputs = self._input_arrays(arrays, named)
-        outputs = self._output_arrays(out, inputs)
-        self._instance.run(_addresses(inputs), _addresses(outputs))
-        return Outputs(self._output_names, outputs)
+        return BoundCall(self._instance, inputs, Outputs(self._output_names, self._output_arrays(out, inputs)))
 
     def profile(self, /, *arrays: Any, repeat: int = 10, warmup: int = 1, **named: Any) -> tuple[StepTime, ...]:
         """Run the model ``repeat`` times after ``warmup`` runs that do not count; return what each step took, in order.

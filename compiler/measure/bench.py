@@ -7,12 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ...runtime import load
-from ...runtime.model import Model
 from ..index_bounds import index_bounds
-from ..tensors import Array, make_tensors, numpy_dtype
+from ..tensors import make_tensors
 from .difference import relative_difference
 from .interleave import Plan, Tick, interleave
 from .peers import open_peer
@@ -70,23 +67,17 @@ def bench(
     with ExitStack() as stack:
         ours = stack.enter_context(load(library, threads=threads))
         inputs = make_tensors(ours.inputs, "random", seed, index_bounds(model) if model else None)
-        buffers = [np.empty(spec.static_shape, numpy_dtype(spec)) for spec in ours.outputs]
+        bound = ours.bind(inputs)
         peers = {name: open_peer(name, model, inputs, ours.threads) for name in against} if model else {}
-        contenders: dict[str, Callable[[], object]] = {_OURS: _runner(ours, inputs, buffers)}
+        contenders: dict[str, Callable[[], object]] = {_OURS: bound}
         contenders |= {name: peer.run for name, peer in peers.items()}
         turns = interleave(contenders, plan or Plan(), tick)
-        names = [spec.name for spec in ours.outputs]
-        mine = dict(zip(names, buffers, strict=True))
         standings = [Standing(_OURS, summarize(_flat(turns[_OURS])), None, None)]
         for name, peer in peers.items():
             ratio = ratio_of(turns[_OURS], turns[name])
-            apart = relative_difference(mine, peer.outputs())
+            apart = relative_difference(dict(bound.outputs.items()), peer.outputs())
             standings.append(Standing(peer.name, summarize(_flat(turns[name])), ratio, apart))
         return Bench(ours.name, ours.threads, tuple(standings))
-
-
-def _runner(model: Model, inputs: dict[str, Array], buffers: list[Array]) -> Callable[[], object]:
-    return lambda: model(inputs, out=buffers)
 
 
 def _flat(turns: list[list[float]]) -> list[float]:

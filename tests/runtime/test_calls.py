@@ -168,6 +168,29 @@ def test_an_input_may_be_called_like_a_parameter(builder: PlanBuilder) -> None:
         assert model({"x": np.array([1, 2], np.int8)}, out={"out": buffer})["out"].base is buffer
 
 
+def test_a_bound_call_reads_and_writes_the_same_memory_each_time(
+    model: runtime.Model, inputs: Arrays, expected: Arrays
+) -> None:
+    x = inputs["x"].copy()
+    y = np.full((2, 3), np.nan, np.float32)
+    call = model.bind({**inputs, "x": x}, out={"y": y})
+    assert np.isnan(y).all()
+    assert call()["y"] is call.outputs["y"]
+    np.testing.assert_array_equal(y, expected["y"])
+    x += 1
+    call()
+    np.testing.assert_array_equal(y, expected["y"] + np.array([2, 3, 4], np.float32))
+    with pytest.raises(runtime.UserError, match="no array is given for input 'x'"):
+        model.bind({"input.ids": inputs["input.ids"]})
+
+
+def test_a_bound_call_keeps_its_arrays_alive(model: runtime.Model, inputs: Arrays, expected: Arrays) -> None:
+    call = model.bind({name: array.copy() for name, array in inputs.items()})
+    junk = [np.full((2, 3), -1, np.float32) for _ in range(1000)]
+    np.testing.assert_array_equal(call()["y"], expected["y"])
+    assert len(junk) == 1000
+
+
 def test_profile(model: runtime.Model, inputs: Arrays) -> None:
     times = model.profile(inputs, repeat=3)
     assert [(each.name, each.kernel, each.flops, each.bytes) for each in times] == [
