@@ -66,7 +66,11 @@ def _parallel(module: Any) -> Any:
             schedule = s_tir.Schedule(function)
             for block in schedule.get_child_blocks(schedule.get_sblock("root")):
                 loops = schedule.get_loops(block)
-                spatial = [each for each, axis in zip(loops, schedule.get(block).iter_vars, strict=False) if axis.iter_type == 0]
+                spatial = [
+                    each
+                    for each, axis in zip(loops, schedule.get(block).iter_vars, strict=False)
+                    if axis.iter_type == 0
+                ]
                 if spatial:
                     schedule.parallel(schedule.fuse(*spatial[:2]))
             module[name] = schedule.mod["main"]
@@ -130,7 +134,9 @@ def types_case() -> Case:
     return scheduled([a, b], body, lambda a, b: [a * 3, b + b, a < 0, a.astype("int8")])
 
 
-def make(case: Case, *, name: str = "model", target: Target | str = "host", format: str = "so", jobs: int = 1) -> Artifact:
+def make(
+    case: Case, *, name: str = "model", target: Target | str = "host", format: str = "so", jobs: int = 1
+) -> Artifact:
     """Package a case."""
     machine = load_target(target) if isinstance(target, str) else target
     return build(case.module, case.signature, name=name, target=machine, format=format, jobs=jobs)
@@ -159,7 +165,7 @@ class Caller:
         return made.value
 
     def outputs(self, instance: int, case: Case, *, offset: int = 0) -> list[Array]:
-        """Run once on buffers that lie this many bytes behind a multiple of 64, outputs full of NaN, and return them."""
+        """Run once on buffers this many bytes behind a multiple of 64, the outputs full of NaN first."""
         inputs = [placed(each, offset) for each in case.inputs]
         outputs = [placed(poison(each), offset) for each in case.expected]
         code = self.run(instance, addresses(inputs), addresses(outputs))

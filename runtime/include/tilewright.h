@@ -5,7 +5,11 @@
  * including this header: every function carries it as a prefix, so that several models can share one program).
  *
  * Threads: an instance serves one caller at a time; make one instance for each concurrent caller. Instances share the
- * weights. Functions that take no instance may be called from any thread.
+ * weights. Functions that take no instance may be called from any thread. Release every instance before dlclose.
+ *
+ * fork: the child of a process that holds idle instances may go on using and must release its copies of them; they
+ * have no threads there and run on the caller's alone. An instance that was running in another thread at the fork
+ * stays busy in the child for ever.
  */
 #ifndef TILEWRIGHT_H
 #define TILEWRIGHT_H
@@ -88,7 +92,8 @@ const tilewright_model* tilewright_info(void);
 
 /* Make an instance.
  *
- * num_threads: how many threads a run uses, the caller's included; 0 for every processor of the caller's affinity mask.
+ * num_threads: how many threads a run uses, the caller's included, 4096 at the most; 0 for what the environment variable
+ *   TILEWRIGHT_NUM_THREADS says, else for every processor of the caller's affinity mask.
  * arena: arena_bytes of memory aligned to arena_alignment that outlives the instance, or NULL to allocate it.
  * instance: receives the instance, NULL on failure; then tilewright_error(NULL) has the sentence for this thread.
  */

@@ -55,7 +55,9 @@ def row_scratch(rows: int = 24, width: int = 3000) -> Any:
 
 
 def disassembly(path: Path) -> str:
-    return subprocess.run(["objdump", "-d", "--no-show-raw-insn", path], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", path], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_no_load_or_store_of_a_parameter_needs_alignment(tmp_path: Path) -> None:
