@@ -204,3 +204,14 @@ def test_header_is_plain_cpp(tmp_path: Path, standard: str) -> None:
     (tmp_path / "a.cpp").write_text('#include "tilewright.hpp"\n')
     strict = ("-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wold-style-cast", "-Werror")
     run("g++", f"-std={standard}", *strict, "-I", RUNTIME / "include", "-c", tmp_path / "a.cpp", "-o", tmp_path / "a.o")
+
+
+@pytest.mark.parametrize(("language", "compiler"), [("c", ("gcc", "-std=c11", *CXX[2:])), ("cpp", CXX)])
+def test_the_code_in_the_manual_compiles(tmp_path: Path, language: str, compiler: tuple[str, ...]) -> None:
+    manual = (RUNTIME.parent / "docs" / "c-api.md").read_text()
+    blocks = re.findall(rf"^```{language}$(.*?)^```$", manual, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for index, block in enumerate(blocks):
+        source = tmp_path / f"block{index}.{language}"
+        source.write_text(block)
+        run(*compiler, "-c", source, "-o", tmp_path / "block.o")
