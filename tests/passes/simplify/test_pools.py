@@ -2,9 +2,10 @@
 
 import pytest
 from relax_modules import assert_rewritten, assert_unchanged, constant
+from tvm.relax import op
+
 from tilewright.passes.simplify.absorb_pad import AbsorbPadIntoConv, AbsorbPadIntoPool
 from tilewright.passes.simplify.global_pool_to_reduction import AdaptivePoolToPool, GlobalPoolToReduction
-from tvm.relax import op
 
 IMAGE = (1, 4, 6, 6)
 
