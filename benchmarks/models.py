@@ -5,8 +5,8 @@ with its trained ones from an installed package; nothing is downloaded. Batch no
 their own inputs and every bias and scale is drawn at random, so that activations neither vanish nor explode and a
 forgotten bias shows in the output. The last normalization of each residual branch is scaled down, as training leaves
 it: with branches as loud as their trunk a deep random network amplifies rounding so much that any two correct
-implementations of it differ by 1e-5 (ResNet-50 in single precision then lies 9e-6 from the same in double precision, and
-9e-7 with quiet branches).
+implementations of it differ by 1e-5 (ResNet-50 in single precision then lies 9e-6 from the same in double precision,
+and 9e-7 with quiet branches).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _seeded(make: Callable[[], Any], input_names: tuple[str, ...]) -> Any:
 
 
 def _calibrated(module: Any, branch_ends: list[Any]) -> Any:
-    """Return the model with each batch normalization's statistics taken from its inputs, and quiet residual branches."""
+    """Return the model with quiet residual branches and statistics of its own inputs in each batch normalization."""
     import torch
 
     for norm in branch_ends:
