@@ -1,3 +1,3 @@
 """Templates for every target."""
 
-from . import layer_norm, pointwise, pool2d, reduce, softmax  # noqa: F401
+from . import layer_norm, layout_transform, pointwise, pool2d, reduce, softmax, transpose  # noqa: F401

@@ -36,7 +36,7 @@ def reduce(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     Where the innermost axis is reduced, a run of it goes through several vectors of accumulators. Where it is kept,
     neighbouring results are the lanes of a vector. Results are shared among threads.
     """
-    data, output = work.inputs[0], work.output
+    data = work.inputs[0]
     kind = work.attr("kind")
     if data.dtype in ("float16", "bool") or (kind == "mean" and not is_float(data.dtype)):
         raise NotApplicable
