@@ -12,7 +12,7 @@ from tvm.tirx.script.builder import ir as T
 
 from ...knobs import Knobs
 from ...targets.target import Target
-from ...workload import TensorType, Workload
+from ...workload import Workload
 from ..access import logical_indices
 from ..bindings import is_float
 from ..folds import ACCUMULATORS, MAXIMUM, MINIMUM, PRODUCT, SUM, Fold, fold_run

@@ -54,5 +54,5 @@ def transpose(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
 
 
 def copy_lanes(dtype: str, target: Target) -> int:
-    """Return the rows of a tile: a vector, 16 at most, and single elements for booleans, of which there are no vectors."""
+    """Return the rows of a tile: a vector, 16 at most; one for booleans, of which there are no vectors."""
     return 1 if dtype == "bool" else min(16, target.lanes(dtype))
