@@ -106,10 +106,16 @@ class _Writer:
         with nest(extents, self.parallel and shared, self.target.facts.cores) as at:
             each_vector(
                 inner.extent,
-                self.lanes,
+                self._width(inner),
                 lambda start, width: self._columns(at[: len(outer)], start, width),
                 self.parallel and not shared,
             )
+
+    def _width(self, inner: Loop) -> int:
+        """Return how many neighbouring results are reduced at once: some vectors where the data's rows are long."""
+        vectors = self.target.facts.vector_registers // 4
+        wide = inner.strides[0] == 1 and inner.extent >= 4 * vectors * self.lanes
+        return self.lanes * vectors if wide else self.lanes
 
     def _result(self, at: list[Expr]) -> None:
         """Emit one result: the reduction of runs of adjacent elements."""
@@ -133,7 +139,7 @@ class _Writer:
     def _columns(self, at: list[Expr], start: Expr, width: int) -> None:
         """Emit neighbouring results, one to a lane; steps of the innermost reduced loop take turns at accumulators."""
         *outer, last = self.reduced or [Loop(1, (0, 0), ())]
-        rows = min(ACCUMULATORS, last.extent)
+        rows = min(ACCUMULATORS, last.extent) if width <= self.lanes else 1
         sums = T.alloc_buffer((rows, width), self.dtype)
         with T.unroll(0, rows) as row, lane_loop(width) as lane:
             T.buffer_store(sums, self.fold.identity(self.dtype), [row, lane])
