@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import subprocess
-import sys
-import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...targets.target import Target
+from .helpers import Request, Work, helpers
 from .lowering import compile_kernel
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
-#: A further process pays from this many kernels on: it spends its first two seconds importing TVM.
-_KERNELS_PER_PROCESS = 4
+#: A further process pays from this many kernels on: it imports TVM before it compiles any.
+_KERNELS_PER_PROCESS = 6
 _PREFIX = "tw_kernel_"
 
 
@@ -39,14 +35,6 @@ class Kernel:
     symbol: str
     path: Path
     scratch: int
-
-
-@dataclass(frozen=True)
-class _Request:
-    text: str
-    symbol: str
-    target: dict[str, Any]
-    path: Path
 
 
 def compile_kernels(functions: Mapping[str, PrimFunc], target: Target, folder: Path, jobs: int) -> dict[str, Kernel]:
@@ -105,85 +93,24 @@ def _symbols(names: list[str]) -> dict[str, str]:
     return symbols
 
 
-def _requests(functions: Mapping[str, PrimFunc], target: Target, folder: Path) -> list[_Request]:
+def _requests(functions: Mapping[str, PrimFunc], target: Target, folder: Path) -> list[Request]:
     from tvm.ir import save_json
 
     kind = {key: list(value) if isinstance(value, tuple) else value for key, value in target.tvm}
     return [
-        _Request(save_json(bare(function)), symbol, kind, folder / f"{symbol}.o")
+        Request(save_json(bare(function)), symbol, kind, folder / f"{symbol}.o")
         for symbol, function in functions.items()
     ]
 
 
-def _compile_all(requests: list[_Request], jobs: int) -> dict[str, int]:
+def _compile_all(requests: list[Request], jobs: int) -> dict[str, int]:
     """Return the scratch of each symbol. This process works too, so that one job needs no other process."""
-    waiting = deque(sorted(requests, key=lambda each: len(each.text), reverse=True))
-    scratch: dict[str, int] = {}
-    failures: list[str] = []
-    helpers = min(jobs, len(requests) // _KERNELS_PER_PROCESS) - 1
-    with _processes(max(0, helpers)) as processes:
-        threads = [
-            threading.Thread(target=_drive, args=(process, waiting, scratch, failures), daemon=True)
-            for process in processes
-        ]
-        for thread in threads:
-            thread.start()
-        while not failures and (request := _next(waiting)):
-            scratch[request.symbol] = compile_kernel(request.text, request.symbol, request.target, request.path)
-        for thread in threads:
-            thread.join()
-    if failures:
-        raise RuntimeError(failures[0])
-    return scratch
-
-
-def _next(waiting: deque[_Request]) -> _Request | None:
-    try:
-        return waiting.popleft()
-    except IndexError:
-        return None
-
-
-@contextmanager
-def _processes(count: int) -> Iterator[list[subprocess.Popen[str]]]:
-    """Start worker processes; none of them is left afterwards, whatever happened."""
-    processes: list[subprocess.Popen[str]] = []
-    try:
-        for _ in range(count):
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", f"{__package__}.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-        yield processes
-    finally:
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.wait()
-
-
-def _drive(
-    process: subprocess.Popen[str], waiting: deque[_Request], scratch: dict[str, int], failures: list[str]
-) -> None:
-    """Feed one process until nothing is waiting or something failed."""
-    assert process.stdin
-    assert process.stdout
-    while not failures and (request := _next(waiting)):
-        message = {**request.__dict__, "path": str(request.path)}
-        try:
-            process.stdin.write(json.dumps(message) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except OSError:
-            line = ""
-        answer: dict[str, Any] = (
-            json.loads(line) if line else {"error": f"the process that compiled {request.symbol} ended"}
-        )
-        if "error" in answer:
-            failures.append(f"kernel {request.symbol}: {answer['error']}")
-        else:
-            scratch[request.symbol] = answer["scratch"]
+    work = Work(deque(sorted(requests, key=lambda each: len(each.text), reverse=True)))
+    with helpers(work, min(jobs, len(requests) // _KERNELS_PER_PROCESS) - 1) as finish:
+        while request := work.next():
+            scratch = compile_kernel(request.text, request.symbol, request.target, request.path)
+            work.scratch[request.symbol] = scratch
+        finish()
+    if work.failures:
+        raise RuntimeError(work.failures[0])
+    return work.scratch

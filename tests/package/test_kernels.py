@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from packaging_models import Caller, Case, assert_expected, convolution_case, make
 
 from tilewright.compiler.package import kernels
+from tilewright.compiler.package.helpers import Request, Work, helpers
 from tilewright.compiler.package.kernels import compile_kernels
 from tilewright.signature import Signature, TensorSpec
 from tilewright.targets.database import load_target
@@ -95,16 +97,20 @@ def test_names_that_look_alike_in_c_stay_apart(tmp_path: Path) -> None:
     assert symbols == ["tw_kernel_a_b", "tw_kernel_a_b_1"]
 
 
-def test_processes_give_the_same_bytes_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_KERNELS_PER_PROCESS", 1)
-    functions = {f"k{index}": tiled_matmul(scale=float(index + 1)) for index in range(6)}
-    results = []
-    for jobs in (1, 3):
-        folder = tmp_path / str(jobs)
-        folder.mkdir()
-        compiled = compile_kernels(functions, load_target(V4), folder, jobs)
-        results.append({name: (each.symbol, each.scratch, each.path.read_bytes()) for name, each in compiled.items()})
-    assert results[0] == results[1]
+def test_a_process_gives_the_same_bytes_as_this_one(tmp_path: Path) -> None:
+    functions = {f"k{index}": tiled_matmul(scale=float(index + 1)) for index in range(3)}
+    here = compile_kernels(functions, load_target(V4), tmp_path, 1)
+    bytes_here = {each.symbol: (each.scratch, each.path.read_bytes()) for each in here.values()}
+    symbols = {each.symbol: functions[name] for name, each in here.items()}
+    folder = tmp_path / "process"
+    folder.mkdir()
+    work = Work(deque(kernels._requests(symbols, load_target(V4), folder)))
+    with helpers(work, 1):
+        deadline = time.monotonic() + 60
+        while len(work.scratch) < 3 and not work.failures and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert not work.failures
+    assert {name: (size, (folder / f"{name}.o").read_bytes()) for name, size in work.scratch.items()} == bytes_here
 
 
 def test_an_error_in_a_process_names_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,16 +154,36 @@ def test_an_interrupt_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     assert process.stdout
     assert process.stdout.readline() == "compiling\n"
     deadline = time.monotonic() + 60
-    while not (workers := children(process.pid)) and time.monotonic() < deadline:
+    while len(workers := children(process.pid)) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(workers) == 2
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in errors
-    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    deadline = time.monotonic() + 5
+    while (left := [pid for pid in workers if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
     assert list(tmp_path.iterdir()) == []
 
 
 def children(pid: int) -> list[int]:
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(each) for each in listed.split()]
+
+
+def test_an_error_comes_back_with_its_traceback(tmp_path: Path) -> None:
+    work = Work(deque([Request("this is no function", "lost", {}, tmp_path / "lost.o")]))
+    with helpers(work, 1):
+        deadline = time.monotonic() + 60
+        while not work.failures and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert "kernel lost" in work.failures[0]
+    assert "Traceback" in work.failures[0]
+
+
+def test_nobody_waits_for_a_process_that_has_nothing_to_do() -> None:
+    start = time.monotonic()
+    with helpers(Work(deque()), 2) as finish:
+        finish()
+    assert time.monotonic() - start < 1.0
