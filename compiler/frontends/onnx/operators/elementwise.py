@@ -73,7 +73,6 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "BitwiseAnd": relax.op.bitwise_and,
     "BitwiseOr": relax.op.bitwise_or,
     "BitwiseXor": relax.op.bitwise_xor,
-    "Equal": relax.op.equal,
     "Greater": relax.op.greater,
     "GreaterOrEqual": relax.op.greater_equal,
     "Less": relax.op.less,
@@ -94,6 +93,15 @@ for _name, _make_two in _BINARY.items():
     operator(_name)(_binary(_make_two))
 for _name, _make_two in _VARIADIC.items():
     operator(_name)(_variadic(_make_two))
+
+
+@operator("Equal")
+def equal(node: Node, a: Expr, b: Expr) -> Expr:
+    """Whether elements are equal; truth values are when they do not differ."""
+    b = _aligned(node, a, b)
+    if dtype_of(a) != "bool":
+        return relax.op.equal(a, b)
+    return relax.op.logical_not(node.emit(relax.op.logical_xor(a, b)))
 
 
 @operator("Div")

@@ -62,7 +62,7 @@ def instance_normalization(node: Node, data: Expr, scale: Expr, bias: Expr) -> E
 
 @operator("GroupNormalization", since=21)
 def group_normalization(node: Node, data: Expr, scale: Expr, bias: Expr) -> Expr:
-    """Normalize groups of channels; scale and bias are per channel since opset 21 (before, the function body does)."""
+    """Normalize groups of channels; scale and bias are per channel since opset 21 (18 is deprecated)."""
     axes = list(range(2, rank_of(data)))
     groups = node.get_int("num_groups", 1)
     return relax.op.nn.group_norm(data, scale, bias, groups, 1, axes, node.get_float("epsilon", 1e-5))
