@@ -111,7 +111,7 @@ def _row(standing: Standing) -> tuple[str, ...]:
     return (
         standing.name,
         *map(duration, (latency.median, latency.p90, latency.p99)),
-        f"{latency.throughput:.4g}",
+        f"{latency.throughput:.{0 if latency.throughput >= 100 else 2}f}",
         f"{ratio.median:.2f}x" if ratio else "",
         f"{ratio.low:.2f}-{ratio.high:.2f}" if ratio else "",
         f"{differs:.1e}" if differs is not None else "",

@@ -25,7 +25,7 @@ Examples:
   tilewright profile model.so --html profile.html
 
 The ceiling is measured on this machine each time, with the same number of threads: multiply-adds a second, and
-bytes a second from working sets of many sizes. A step at 100% could not be faster."""
+bytes a second from working sets of many sizes. Operations are those of the operator's definition."""
 )
 @click.argument("library", type=PATH)
 @click.option("--threads", type=click.IntRange(0), default=1, show_default=True, help="Threads; 0: one per processor.")
