@@ -31,7 +31,7 @@ class Work:
 
     waiting: deque[Request]
     scratch: dict[str, int] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
 
     def next(self) -> Request | None:
         """Take a request; None when there are no more or one has failed."""
@@ -101,8 +101,9 @@ class _Helper:
             if "scratch" in answer:
                 self._work.scratch[request.symbol] = answer["scratch"]
             else:
-                cause = answer.get("error", "the process that compiled it ended")
-                self._work.failures.append(f"kernel {request.symbol}: {cause}")
+                cause = f"kernel {request.symbol}: {answer.get('error', 'the process that compiled it ended')}"
+                number = answer.get("errno")
+                self._work.failures.append(OSError(number, cause) if number else RuntimeError(cause))
 
     def _ask(self, request: Request) -> dict[str, Any]:
         assert self.process.stdin

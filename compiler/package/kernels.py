@@ -112,5 +112,5 @@ def _compile_all(requests: list[Request], jobs: int) -> dict[str, int]:
             work.scratch[request.symbol] = scratch
         finish()
     if work.failures:
-        raise RuntimeError(work.failures[0])
+        raise work.failures[0]
     return work.scratch

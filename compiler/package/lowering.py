@@ -8,6 +8,7 @@ or -1 when scratch inside a parallel loop could not be allocated.
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def compile_kernel(text: str, symbol: str, target: dict[str, Any], path: Path) -
         text: the scheduled PrimFunc, as ``tvm.ir.save_json`` writes it.
         symbol: the name of the function in the object file.
         target: TVM's target dictionary.
-        path: the object file to write, ending in ``.o``.
+        path: the object file to write.
     """
     import tvm
 
@@ -54,8 +55,20 @@ def compile_kernel(text: str, symbol: str, target: dict[str, Any], path: Path) -
     module = _lower(tvm.IRModule({symbol: function}), kind)
     raw, scratch = _with_raw_pointers(module[symbol], symbol)
     module = _legalize(tvm.IRModule({tvm.ir.GlobalVar(symbol): raw}))
-    tvm.get_global_func("target.build.llvm")(module, kind).write_to_file(str(path))
+    path.write_bytes(_object_code(tvm.get_global_func("target.build.llvm")(module, kind)))
     return scratch
+
+
+def _object_code(built: Any) -> bytes:
+    """The object file of a built module. LLVM ends the process when a write fails, so it writes to memory."""
+    memory = os.memfd_create("object")
+    try:
+        built.write_to_file(f"/proc/self/fd/{memory}", "o")
+        with open(memory, "rb", closefd=False) as file:
+            file.seek(0)
+            return file.read()
+    finally:
+        os.close(memory)
 
 
 def _lower(module: IRModule, target: Any) -> IRModule:

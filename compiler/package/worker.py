@@ -2,7 +2,8 @@
 
 It answers ``{"ready": true}`` once it can work.
 Request: ``{"text": PrimFunc as JSON, "symbol": ..., "target": {...}, "path": object file}``.
-Answer: ``{"scratch": bytes}`` or ``{"error": traceback}``. The end of the input ends the process.
+Answer: ``{"scratch": bytes}`` or ``{"error": traceback, "errno": number or null}``.
+The end of the input ends the process.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def main() -> None:
         try:
             scratch = compile_kernel(request["text"], request["symbol"], request["target"], Path(request["path"]))
             answer: dict[str, object] = {"scratch": scratch}
-        except Exception:
-            answer = {"error": traceback.format_exc()}
+        except Exception as error:
+            answer = {"error": traceback.format_exc(), "errno": getattr(error, "errno", None)}
         print(json.dumps(answer), file=answers, flush=True)
 
 

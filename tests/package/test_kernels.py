@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,8 +180,20 @@ def test_an_error_comes_back_with_its_traceback(tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         while not work.failures and time.monotonic() < deadline:
             time.sleep(0.05)
-    assert "kernel lost" in work.failures[0]
-    assert "Traceback" in work.failures[0]
+    assert isinstance(work.failures[0], RuntimeError)
+    assert "kernel lost" in str(work.failures[0])
+    assert "Traceback" in str(work.failures[0])
+
+
+def test_a_full_disk_is_told_apart_from_a_bug(tmp_path: Path) -> None:
+    (request,) = kernels._requests({"k": tiled_matmul()}, load_target(V4), tmp_path)
+    work = Work(deque([replace(request, path=Path("/dev/full"))]))
+    with helpers(work, 1):
+        deadline = time.monotonic() + 60
+        while not work.failures and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert isinstance(work.failures[0], OSError)
+    assert work.failures[0].errno == errno.ENOSPC
 
 
 def test_nobody_waits_for_a_process_that_has_nothing_to_do() -> None:
