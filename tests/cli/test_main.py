@@ -187,6 +187,13 @@ def test_help_waits_for_nothing(tmp_path: Path) -> None:
     assert not modules & {"tvm", "tvm_ffi", "onnx", "torch", "numpy", "rich"}
 
 
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_help_on_a_command_loads_no_framework(tmp_path: Path, name: str) -> None:
+    modules, out = _modules_of([name, "--help"], tmp_path)
+    assert f"Usage: tilewright {name}" in out
+    assert not modules & {"tvm", "tvm_ffi", "onnx", "torch", "rich", "onnxruntime"}
+
+
 def test_running_a_library_needs_numpy_only(tmp_path: Path, tiny: Path) -> None:
     modules, out = _modules_of(["run", str(tiny)], tmp_path)
     assert "y: float32 [2, 3]" in out
