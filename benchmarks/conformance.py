@@ -1,7 +1,7 @@
 """ONNX's own backend tests through the importer: ``python benchmarks/conformance.py [--only NAME] [--failures]``.
 
-Every case whose inputs are tensors is imported and run by TVM's own lowering, and its outputs are compared with
-those that onnx carries. A case is "unsupported" when the importer refuses it with a sentence, "wrong" when its values
+Every case of tensors is imported and run by TVM's own lowering, and its outputs are compared with those that onnx
+carries. A case is "inapplicable" when onnx gives it sequences, strings or sub-byte types, "unsupported" when the importer refuses it with a sentence, "wrong" when its values
 differ, and "failed" when anything else goes wrong.
 """
 
@@ -55,7 +55,7 @@ def run_case(case: Any, folder: Path) -> str:
     """Return what became of a case: "passed", or why it did not."""
     for inputs, outputs in case.data_sets:
         if not all(isinstance(each, np.ndarray | np.generic) and each.dtype != object for each in (*inputs, *outputs)):
-            return "unsupported: not tensors"
+            return "inapplicable: not tensors of numpy's types"
         model, free = _frozen(case.model, inputs)
         path = folder / "model.onnx"
         path.write_bytes(model.SerializeToString())
