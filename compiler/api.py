@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..registry import nearest
+from ..schedules.template import ACCURACIES
 from ..targets.database import load_target
 from .frontends import import_model
 from .package.artifact import Artifact
@@ -31,6 +32,8 @@ class CompileRequest:
         format: "so" (shared library), "static" (archive and header), "obj" (one object and header) or "c" (plan,
             runtime and kernel objects as files).
         optimization: 0 to 3.
+        accuracy: "exact" (sums are reordered only), "default" (Winograd where its error is under 1e-4 of the largest
+            output) or "fast".
         jobs: how many processes compile kernels; 0 for one per processor.
         name: the model's name inside the library; None for the file's.
         stop_after: the last phase to run; None for all.
@@ -41,6 +44,7 @@ class CompileRequest:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     format: str = "so"
     optimization: int = 3
+    accuracy: str = "default"
     jobs: int = 0
     name: str | None = None
     stop_after: str | None = None
@@ -67,7 +71,7 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
     note(PhaseEvent("import", time.perf_counter() - start, imported.module))
     last = PHASE_NAMES.index(request.stop_after) if request.stop_after else len(PHASE_NAMES)
     phases = [phase for phase in PHASES if PHASE_NAMES.index(phase.name) <= last]
-    module = run_phases(imported.module, phases, PhaseContext(target, request.optimization), note)
+    module = run_phases(imported.module, phases, PhaseContext(target, request.optimization, request.accuracy), note)
     if last < PHASE_NAMES.index("plan"):
         return None
     artifact = build(
@@ -84,7 +88,11 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
 
 
 def _refuse_unknown_words(request: CompileRequest) -> None:
-    for kind, word, known in (("phase", request.stop_after, PHASE_NAMES), ("format", request.format, FORMATS)):
+    for kind, word, known in (
+        ("phase", request.stop_after, PHASE_NAMES),
+        ("format", request.format, FORMATS),
+        ("accuracy", request.accuracy, ACCURACIES),
+    ):
         if word is not None and word not in known:
             raise UserError(f"unknown {kind} '{word}'{nearest(word, list(known))}: it is one of {', '.join(known)}")
 
@@ -96,9 +104,12 @@ def compile(  # noqa: A001 - the word users expect
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     format: str = "so",  # noqa: A002
     optimization: int = 3,
+    accuracy: str = "default",
     jobs: int = 0,
 ) -> Artifact:
     """Compile a model file: ``tilewright.compile("model.onnx").save("model.so")``."""
-    artifact = compile_model(CompileRequest(Path(model), target, dict(input_shapes or {}), format, optimization, jobs))
+    artifact = compile_model(
+        CompileRequest(Path(model), target, dict(input_shapes or {}), format, optimization, accuracy, jobs)
+    )
     assert artifact is not None
     return artifact

@@ -50,7 +50,7 @@ def _layout(module: IRModule, context: PhaseContext) -> IRModule:
     from ..passes.layout import assign_layouts
     from ..schedules.template import choose_layouts
 
-    return assign_layouts(module, lambda work: choose_layouts(work, context.target))
+    return assign_layouts(module, lambda work: choose_layouts(work, context.target, context.accuracy))
 
 
 def _schedule(module: IRModule, context: PhaseContext) -> IRModule:

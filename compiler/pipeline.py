@@ -20,10 +20,12 @@ class PhaseContext:
     Attributes:
         target: the machine to compile for.
         optimization: 0 leaves out what only makes the library faster; 3 is everything.
+        accuracy: "exact", "default" or "fast": which algorithms may be chosen.
     """
 
     target: Target
     optimization: int = 3
+    accuracy: str = "default"
 
 
 @dataclass(frozen=True)

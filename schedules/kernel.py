@@ -83,3 +83,13 @@ def unrolled_loop(extent: int, unroll: int) -> list[tuple[int, int, int]]:
     """Cut a loop into (start, steps, unroll): whole steps first, then the rest as one."""
     steps, rest = divmod(extent, unroll)
     return [(0, steps, unroll), *([(steps * unroll, 1, rest)] if rest else [])]
+
+
+def starts(runs: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Return (first position, size, count) of each run."""
+    found: list[tuple[int, int, int]] = []
+    first = 0
+    for size, count in runs:
+        found.append((first, size, count))
+        first += size * count
+    return found

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 Build = Callable[[Workload, Target, Knobs], "PrimFunc"]
 ChooseLayouts = Callable[[Workload, Target], Workload]
+Cost = Callable[[Workload, Target], float]
 
 _HOMES = ("generic", "x86")
+
+#: How far results may be from the sums in the model's order, the strictest first: "exact" reorders sums only, "default"
+#: allows algorithms that lose a few bits (an error under 1e-4 of the largest output), "fast" whatever is fastest.
+ACCURACIES = ("exact", "default", "fast")
 
 
 class NotApplicable(Exception):
@@ -36,6 +41,8 @@ class Template:
         dtypes: element types of the first output it makes; empty for all.
         build: makes the scheduled PrimFunc; its parameters are the workload's inputs, then its outputs, as stored.
         layouts: returns the workload with the operand layouts this template wants, or raises NotApplicable.
+        cost: cycles on one core that the workload, with those layouts, is estimated to take; what templates compete by.
+        accuracy: the strictest of ACCURACIES under which the template may be chosen.
     """
 
     name: str
@@ -45,6 +52,8 @@ class Template:
     dtypes: frozenset[str]
     build: Build
     layouts: ChooseLayouts | None
+    cost: Cost | None
+    accuracy: str
 
     def fits(self, work: Workload, target: Target) -> bool:
         """Return whether family, target and element type allow this template."""
@@ -71,12 +80,15 @@ def template(
     needs: tuple[str, ...] = (),
     dtypes: tuple[str, ...] = (),
     layouts: ChooseLayouts | None = None,
+    cost: Cost | None = None,
+    accuracy: str = "exact",
 ) -> Callable[[Build], Build]:
     """Register the decorated function as a template."""
 
     def decorate(build: Build) -> Build:
         name = getattr(build, "__name__", family)
-        _TEMPLATES.append(Template(name, family, arch, frozenset(needs), frozenset(dtypes), build, layouts))
+        row = Template(name, family, arch, frozenset(needs), frozenset(dtypes), build, layouts, cost, accuracy)
+        _TEMPLATES.append(row)
         return build
 
     return decorate
@@ -90,15 +102,22 @@ def candidates(work: Workload, target: Target) -> list[Template]:
     return sorted(fitting, key=lambda each: each.specificity, reverse=True)
 
 
-def choose_layouts(work: Workload, target: Target) -> Workload | None:
-    """Return the workload as its best template wants its operands stored; None when no template has a wish."""
+def choose_layouts(work: Workload, target: Target, accuracy: str = "default") -> Workload | None:
+    """Return the workload stored as the cheapest template wants it; None when no template has a wish.
+
+    Templates that state no cost are taken in order of specificity.
+    """
+    allowed = ACCURACIES[: ACCURACIES.index(accuracy) + 1]
+    wishes: list[tuple[float, Workload]] = []
     for each in candidates(work, target):
-        if each.layouts:
-            try:
-                return each.layouts(work, target)
-            except NotApplicable:
-                continue
-    return None
+        if each.layouts is None or each.accuracy not in allowed:
+            continue
+        try:
+            wish = each.layouts(work, target)
+        except NotApplicable:
+            continue
+        wishes.append((each.cost(wish, target) if each.cost else 0.0, wish))
+    return min(wishes, key=lambda wish: wish[0])[1] if wishes else None
 
 
 def build_kernel(work: Workload, target: Target, overrides: Mapping[str, Value] | None = None) -> PrimFunc | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...registry import Registry
-from ...tvm_names import shape_of
+from ...tvm_names import is_constant, shape_of
 from ...workload import Attribute, attributes
 from .pointwise import operator_name
 
@@ -73,6 +73,7 @@ def _conv2d(call: Call, _: FindTranspose) -> Anchor | None:
         "padding": _ints(attrs.padding),
         "dilation": _ints(attrs.dilation),
         "groups": int(attrs.groups),
+        "constant_weight": is_constant(call.args[1]),
     }
     return Anchor("conv2d", tuple(call.args), attributes(described))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...layout import Layout
 from ...tvm_names import shape_of
+from ...winograd import WinogradLayout
 
 if TYPE_CHECKING:
     from tvm.relax import BlockBuilder, Expr
@@ -29,6 +30,8 @@ def emit_unpack(builder: BlockBuilder, value: Expr, layout: Layout, shape: tuple
     """Emit operators that read a tensor stored in a layout as the logical tensor of this shape."""
     from tvm import relax
 
+    if isinstance(layout, WinogradLayout):
+        return _emit_recovery(builder, value, layout, shape)
     padded = tuple(-(-size // block) * block for size, block in zip(shape, layout.blocks, strict=True))
     _, position = _split(padded, layout)
     stored = {(axis, bool(block)): at for at, (axis, block) in enumerate(layout.dims)}
@@ -53,3 +56,17 @@ def _split(padded: tuple[int, ...], layout: Layout) -> tuple[list[int], dict[tup
             position[axis, True] = len(split)
             split.append(block)
     return split, position
+
+
+def _emit_recovery(builder: BlockBuilder, value: Expr, layout: WinogradLayout, shape: tuple[int, ...]) -> Expr:
+    """Emit operators that read transformed weights as the weights they were made of: P u P^T, P the inverse of G."""
+    from tvm import relax
+
+    out_channels, in_channels, height, width = shape
+    inverse = layout.recovery.astype("float32")
+    size = inverse.shape[1]
+    value = builder.emit(relax.op.permute_dims(value, [1, 3, 2, 0]))
+    value = builder.emit(relax.op.reshape(value, (-1, in_channels, size, size)))
+    value = builder.emit(relax.op.matmul(relax.const(inverse), value))
+    value = builder.emit(relax.op.matmul(value, relax.const(inverse.T.copy())))
+    return builder.emit(relax.op.strided_slice(value, [0], [0], [out_channels]))

@@ -3,3 +3,4 @@
 from . import conv2d as conv2d
 from . import depthwise_conv2d as depthwise_conv2d
 from . import matmul as matmul
+from . import winograd as winograd

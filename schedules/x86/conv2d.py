@@ -17,7 +17,7 @@ from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import unrolled_loop, writing
 from ..template import NotApplicable, template
-from .register_tile import tile_shape
+from .register_tile import MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, tile_shape
 from .window import Convolution, Place, WindowWriter
 
 if TYPE_CHECKING:
@@ -62,7 +62,18 @@ def layouts(work: Workload, target: Target) -> Workload:
     return work.with_layouts(inputs, (blocked(lanes),))
 
 
-@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts)
+def cost(work: Workload, target: Target) -> float:
+    """Return estimated cycles: multiply-adds without the taps on padding, and weights that come from memory."""
+    conv = Convolution.of(work)
+    tap_rows = sum(conv.row_tap_inside(row, tap) for row in range(conv.out_height) for tap in range(conv.kernel[0]))
+    tap_columns = sum(conv.tap_inside(column, tap) for column in range(conv.out_width) for tap in range(conv.kernel[1]))
+    blocks = conv.groups * conv.out_blocks
+    products = conv.batch * tap_rows * tap_columns * conv.in_channels * blocks / MULTIPLY_ADDS_PER_CYCLE
+    weights = 4 * conv.kernel[0] * conv.kernel[1] * conv.in_channels * blocks * conv.lanes / MEMORY_BYTES_PER_CYCLE
+    return products + weights
+
+
+@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost)
 def direct_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep pixels x output channels in registers while input channels and taps stream past.
 
@@ -72,7 +83,7 @@ def direct_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """
     if (
         work.attr("groups") == work.inputs[0].shape[1] > 1
-        or work.inputs[1].layout is None
+        or type(work.inputs[1].layout) is not Layout
         or work.output.layout is None
     ):
         raise NotApplicable

@@ -20,7 +20,7 @@ from ...layout import Layout
 from ...targets.target import Target
 from ...workload import Workload
 from ..access import broadcast_indices
-from ..kernel import Kernel, balanced, unrolled_loop, writing
+from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..template import NotApplicable, template
 from .register_tile import RegisterTile, tile_shape
 
@@ -229,13 +229,3 @@ def unravel(index: Expr, shape: tuple[int, ...]) -> list[Expr]:
         indices.insert(0, index % size)
         index = index // size
     return [index, *indices]
-
-
-def starts(runs: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Return (first position, size, count) of each run."""
-    found: list[tuple[int, int, int]] = []
-    first = 0
-    for size, count in runs:
-        found.append((first, size, count))
-        first += size * count
-    return found

@@ -16,6 +16,11 @@ from ...targets.target import Target
 
 Expr = Any
 
+#: Vector multiply-adds that today's x86 cores start in a cycle.
+MULTIPLY_ADDS_PER_CYCLE = 2.0
+#: What one core streams from memory, about: 20 GB/s at 4 GHz.
+MEMORY_BYTES_PER_CYCLE = 5.0
+
 
 class RegisterTile:
     """``rows`` x ``vectors`` accumulators of ``lanes`` floats.

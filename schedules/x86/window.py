@@ -84,6 +84,10 @@ class Convolution:
         """Return whether a column of the output meets data under a column of the kernel."""
         return 0 <= column * self.strides[1] - self.left + tap * self.dilation[1] < self.width
 
+    def row_tap_inside(self, row: int, tap: int) -> bool:
+        """Return whether a row of the output meets data under a row of the kernel."""
+        return 0 <= row * self.strides[0] - self.top + tap * self.dilation[0] < self.height
+
     def all_inside(self, column: int, size: int) -> bool:
         """Return whether a run of output columns needs no clipping."""
         return self.tap_inside(column, 0) and self.tap_inside(column + size - 1, self.kernel[1] - 1)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .layout import Layout
+from .winograd import WinogradLayout
 
 Attribute = int | float | str | bool | tuple[int, ...]
 
@@ -128,8 +129,13 @@ def _attrs(pairs: list[list[Any]]) -> tuple[tuple[str, Attribute], ...]:
 
 
 def _tensor_type(data: dict[str, Any]) -> TensorType:
-    layout = data["layout"]
-    return TensorType(tuple(data["shape"]), data["dtype"], layout and Layout(layout["axes"], layout["name"]))
+    return TensorType(tuple(data["shape"]), data["dtype"], data["layout"] and _layout(data["layout"]))
+
+
+def _layout(data: dict[str, Any]) -> Layout:
+    if "tile" in data:
+        return WinogradLayout(**data)
+    return Layout(**data)
 
 
 def _step(data: dict[str, Any]) -> PointwiseStep:

@@ -1,0 +1,327 @@
+"""Winograd convolution F(m x m, 3 x 3) in blocked layout, with its epilogue.
+
+    V[a, ic, p] = B^T d B        for the n x n tile d of data at every p, n = m + 2, a one of the n^2 points
+    M[a, oc, p] = sum over ic of U[a, ic, oc] V[a, ic, p]          n^2 matrix products, U transformed at compile time
+    Y[oc, p]    = A^T M A        m x m output pixels, then the epilogue
+
+Tiles are taken in chunks of tile rows, so that V and M of a chunk stay in the second-level cache. The threads share the
+chunks where there are enough of them, else the blocks and points inside each of the three steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from tvm import tirx
+from tvm.tirx.script.builder import ir as T
+
+from ...knobs import Knobs
+from ...targets.target import Target
+from ...winograd import POINTS, Matrix, WinogradLayout, transforms
+from ...workload import Workload
+from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
+from ..template import NotApplicable, template
+from .conv2d import blocked, epilogue_layouts
+from .register_tile import MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, tile_shape
+
+if TYPE_CHECKING:
+    from tvm.tirx import PrimFunc
+
+Expr = Any
+Vectors = Sequence[Expr]
+
+#: Measured: what one point of one tile and channel block takes in both transforms together, halved.
+CYCLES_PER_POINT = 4.0
+
+
+@dataclass(frozen=True)
+class _Tiling:
+    """How the image is cut: m x m output tiles from n x n data tiles, in chunks of tile rows."""
+
+    tile: int
+    size: int
+    rows: int
+    columns: int
+    chunk_rows: int
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a chunk."""
+        return self.chunk_rows * self.columns
+
+    @property
+    def points(self) -> int:
+        """Points of the transformed domain."""
+        return self.size * self.size
+
+
+def combine(row: Sequence[Fraction], values: Vectors) -> Expr:
+    """Return the sum of the values, each times its coefficient, without products by one and terms by zero."""
+    total: Expr = None
+    for factor, value in sorted(zip(row, values, strict=True), key=lambda term: term[0] < 0):
+        if factor == 0:
+            continue
+        term = value if abs(factor) == 1 else value * tirx.const(float(abs(factor)), "float32")
+        if total is None:
+            total = term if factor > 0 else tirx.const(0.0, "float32") - term
+        else:
+            total = total + term if factor > 0 else total - term
+    return total
+
+
+def _equal_but_for_signs(first: Sequence[Fraction], second: Sequence[Fraction]) -> bool:
+    return first != second and all(abs(one) == abs(other) for one, other in zip(first, second, strict=True))
+
+
+def product(matrix: Matrix, row: int, values: Vectors) -> Expr:
+    """Return one row of matrix x values, written so that the compiler finds what rows share.
+
+    Two rows that differ in signs are the sum and the difference of their even and odd halves; where there are none,
+    two columns that differ in signs enter all rows by their sum and difference.
+    """
+    mine = matrix[row]
+    for other, theirs in enumerate(matrix):
+        if other != row and _equal_but_for_signs(mine, theirs):
+            even = [(one + two) / 2 for one, two in zip(mine, theirs, strict=True)]
+            odd = [(one - two) / 2 for one, two in zip(matrix[min(row, other)], matrix[max(row, other)], strict=True)]
+            halves = combine(even, values), combine(odd, values)
+            return halves[0] + halves[1] if row < other else halves[0] - halves[1]
+    columns = list(zip(*matrix, strict=True))
+    factors, terms = list(mine), list(values)
+    for at, column in enumerate(columns[:-1]):
+        if _equal_but_for_signs(column, columns[at + 1]):
+            pair = values[at] + values[at + 1] if mine[at] == mine[at + 1] else values[at] - values[at + 1]
+            terms[at], factors[at + 1] = pair, Fraction(0)
+    return combine(factors, terms)
+
+
+class Transform:
+    """Applies a matrix to both sides of a tile of vectors, through a buffer of one vector an element.
+
+    A one-dimensional transform of the columns, then one of the rows: matrix x tile x matrix^T.
+    """
+
+    def __init__(self, matrix: Matrix, lanes: int) -> None:
+        self.matrix, self.lanes = matrix, lanes
+        self.out, self.size = len(matrix), len(matrix[0])
+        self._columns = T.alloc_buffer((self.out, self.size, lanes), "float32", scope="local")
+
+    def emit(
+        self,
+        load: Callable[[int, int, Expr], Expr],
+        store: Callable[[int, int, Expr, Expr], None],
+        present: Callable[[int, int], list[Expr]] = lambda row, column: [],
+    ) -> None:
+        """Emit the transform of ``load(row, column, lane)`` into ``store(row, column, lane, value)`` where present."""
+        for column in range(self.size):
+            for row in range(self.out):
+                with T.vectorized(0, self.lanes) as lane:
+                    values = [load(at, column, lane) for at in range(self.size)]
+                    T.buffer_store(self._columns, product(self.matrix, row, values), [row, column, lane])
+        for row in range(self.out):
+            for column in range(self.out):
+                with ExitStack() as scope:
+                    if present(row, column):
+                        scope.enter_context(T.If(tirx.all(*present(row, column))))
+                        scope.enter_context(T.Then())
+                    lane = scope.enter_context(T.vectorized(0, self.lanes))
+                    values = [self._columns[row, at, lane] for at in range(self.size)]
+                    store(row, column, lane, product(self.matrix, column, values))
+
+
+def layouts(work: Workload, target: Target) -> Workload:
+    """Ask for blocked activations and weights transformed for the cheaper tile size."""
+    if not applies(work):
+        raise NotApplicable
+    wishes = [winograd_layouts(work, target, tile) for tile in POINTS]
+    return min(wishes, key=lambda wish: cost(wish, target))
+
+
+def cost(work: Workload, target: Target) -> float:
+    """Return estimated cycles: products, the transforms of every tile, and weights that come from memory."""
+    layout = work.inputs[1].layout
+    assert isinstance(layout, WinogradLayout)
+    batch, out_channels, height, width = work.output.shape
+    in_channels, lanes = work.inputs[0].shape[1], target.lanes()
+    in_blocks, out_blocks = -(-in_channels // lanes), -(-out_channels // lanes)
+    tiles = batch * -(-height // layout.tile) * -(-width // layout.tile)
+    points = (layout.tile + 2) ** 2
+    products = tiles * points * in_channels * out_blocks / MULTIPLY_ADDS_PER_CYCLE
+    transforms_of_tiles = tiles * points * (in_blocks + out_blocks) * CYCLES_PER_POINT
+    weights = 4 * points * in_channels * out_blocks * lanes / MEMORY_BYTES_PER_CYCLE
+    return products + transforms_of_tiles + weights
+
+
+def winograd_layouts(work: Workload, target: Target, tile: int) -> Workload:
+    """Return the workload with blocked activations and weights transformed for output tiles of m x m."""
+    lanes = target.lanes()
+    weight = WinogradLayout.of(tile, lanes)
+    inputs = (blocked(lanes), weight, *epilogue_layouts(work, blocked(lanes)))
+    return work.with_layouts(inputs, (blocked(lanes),))
+
+
+def applies(work: Workload) -> bool:
+    """Return whether a convolution is 3 x 3 of stride 1 over all channels, with weights known now."""
+    shape = work.inputs[1].shape[2:]
+    steps = (*work.attr("strides"), *work.attr("dilation"), work.attr("groups"))
+    return shape == (3, 3) and set(steps) == {1} and bool(work.attr("constant_weight"))
+
+
+@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost, accuracy="default")
+def winograd_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
+    """Transform data tiles, multiply point by point, transform back into the epilogue."""
+    layout = work.inputs[1].layout
+    if not isinstance(layout, WinogradLayout) or work.output.layout is None:
+        raise NotApplicable
+    rows, columns = -(-work.output.shape[2] // layout.tile), -(-work.output.shape[3] // layout.tile)
+    default = chunk_rows(work, target, layout, rows, columns)
+    chunk = knobs.choice("chunk_rows", range(1, rows + 1), default=default)
+    vectors = knobs.choice("vectors", (1, 2, 3, 4), default=tile_shape(target)[1])
+    with writing(work) as kernel:
+        tiling = _Tiling(layout.tile, layout.tile + 2, rows, columns, chunk)
+        _Writer(kernel, tiling, target, vectors).write()
+    assert kernel.function is not None
+    return kernel.function
+
+
+def chunk_rows(work: Workload, target: Target, layout: WinogradLayout, rows: int, columns: int) -> int:
+    """Return the most tile rows a chunk may have for V and M to fit half the second-level cache, evened out."""
+    channels = work.inputs[0].shape[1] + work.output.shape[1]
+    row_bytes = 4 * (layout.tile + 2) ** 2 * channels * columns
+    fitting = max(1, min(rows, target.facts.l2_bytes // 2 // row_bytes))
+    return -(-rows // -(-rows // fitting))
+
+
+class _Writer:
+    """Emits one Winograd convolution."""
+
+    def __init__(self, kernel: Kernel, tiling: _Tiling, target: Target, vectors: int) -> None:
+        work = kernel.work
+        self.kernel, self.tiling, self.target, self.vectors = kernel, tiling, target, vectors
+        self.data, self.weight = kernel.inputs[:2]
+        self.batch, self.in_channels, self.height, self.width = work.inputs[0].shape
+        self.lanes = target.lanes()
+        self.in_blocks = -(-self.in_channels // self.lanes)
+        self.out_blocks = -(-work.output.shape[1] // self.lanes)
+        self.top, self.left = work.attr("padding")[:2]
+        self.matrices = transforms(tiling.tile)
+        self.chunks = -(-tiling.rows // tiling.chunk_rows)
+
+    def write(self) -> None:
+        """Emit the loop over chunks and, inside, the three steps."""
+        tasks = self.batch * self.chunks
+        many = tasks >= 2 * self.target.facts.cores
+        outer: Callable[[int, int], AbstractContextManager[Expr]] = T.parallel if many else T.serial
+        self.inner = T.serial if many else T.parallel
+        if not many:
+            self._allocate()
+        with outer(0, tasks) as index:
+            if many:
+                self._allocate()
+            self._chunk(index // self.chunks, index % self.chunks * self.tiling.chunk_rows)
+
+    def _allocate(self) -> None:
+        # One row more than is used: points would otherwise lie a multiple of 4096 bytes apart and evict one another.
+        points, tiles = self.tiling.points, self.tiling.tiles
+        self.v = T.alloc_buffer((points, self.in_blocks * tiles + 1, self.lanes), "float32")
+        self.m = T.alloc_buffer((points, self.out_blocks * tiles + 1, self.lanes), "float32")
+
+    def _chunk(self, image: Expr, first: Expr) -> None:
+        tiling = self.tiling
+        with self.inner(0, self.in_blocks) as block:
+            transform = Transform(self.matrices.data, self.lanes)
+            with T.serial(0, tiling.chunk_rows) as row, T.serial(0, tiling.columns) as column:
+                self._transform_data(transform, image, block, first, row, column)
+        for start, size, count in starts(balanced(self.out_blocks, self.vectors)):
+            with self.inner(0, tiling.points * count) as index:
+                self._multiply(index // count, index % count * size + start, size)
+        with self.inner(0, self.out_blocks) as block:
+            transform = Transform(self.matrices.output, self.lanes)
+            with T.serial(0, tiling.chunk_rows) as row, T.serial(0, tiling.columns) as column:
+                self._transform_output(transform, image, block, first, row, column)
+
+    def _transform_data(
+        self, transform: Transform, image: Expr, block: Expr, first: Expr, row: Expr, column: Expr
+    ) -> None:
+        """Emit V of one tile: plain loads inside the image; at its border loads that are clamped, then selected."""
+        tiling = self.tiling
+        y, x = (first + row) * tiling.tile - self.top, column * tiling.tile - self.left
+        place = block * tiling.tiles + row * tiling.columns + column
+
+        def inside(at_row: int, at_column: int, lane: Expr) -> Expr:
+            return self.data[image, block, y + at_row, x + at_column, lane]
+
+        def clamped(at_row: int, at_column: int, lane: Expr) -> Expr:
+            near_y = tirx.min(tirx.max(y + at_row, 0), self.height - 1)
+            near_x = tirx.min(tirx.max(x + at_column, 0), self.width - 1)
+            valid = [y + at_row >= 0, y + at_row < self.height, x + at_column >= 0, x + at_column < self.width]
+            zero = tirx.const(0.0, "float32")
+            return tirx.Select(tirx.all(*valid), self.data[image, block, near_y, near_x, lane], zero)
+
+        def store(at_row: int, at_column: int, lane: Expr, value: Expr) -> None:
+            T.buffer_store(self.v, value, [at_row * tiling.size + at_column, place, lane])
+
+        last = tiling.size - 1
+        with T.If(tirx.all(y >= 0, y + last < self.height, x >= 0, x + last < self.width)):
+            with T.Then():
+                transform.emit(inside, store)
+            with T.Else():
+                transform.emit(clamped, store)
+
+    def _multiply(self, point: Expr, block: Expr, vectors: int) -> None:
+        """Emit M of one point and tile of output channels: a matrix product over the input channels."""
+        tiles = self.tiling.tiles
+        limit = tile_shape(self.target)[0] * tile_shape(self.target)[1] // max(vectors, 2)
+        runs = balanced(tiles, limit)
+        sums = RegisterTile(runs[0][0], vectors, self.lanes)
+        for start, size, count in starts(runs):
+            with T.serial(0, count) as at:
+                first = at * size + start
+                sums.clear(size)
+                full, rest = divmod(self.in_channels, self.lanes)
+                for in_start, blocks, channels in ((0, full, self.lanes), (full, min(1, rest), rest)):
+                    if blocks:
+                        with T.serial(0, blocks) as in_block:
+                            self._steps(sums, point, block, in_block + in_start, channels, first)
+                sums.each(
+                    lambda tile, vector, lane: T.buffer_store(
+                        self.m, sums.sum(tile, vector, lane), [point, (block + vector) * tiles + first + tile, lane]
+                    )
+                )
+
+    def _steps(self, sums: RegisterTile, point: Expr, block: Expr, in_block: Expr, channels: int, first: Expr) -> None:
+        for start, steps, unroll in unrolled_loop(channels, min(4, channels)):
+            with T.serial(0, steps) as outer, T.unroll(0, unroll) as inner:
+                channel = outer * unroll + inner + start
+                place = in_block * self.tiling.tiles + first
+                sums.multiply_add(
+                    lambda tile, lane: self.v[point, place + tile, channel],
+                    lambda vector, lane: self.weight[point, block + vector, in_block * self.lanes + channel, lane],
+                )
+
+    def _transform_output(
+        self, transform: Transform, image: Expr, block: Expr, first: Expr, row: Expr, column: Expr
+    ) -> None:
+        """Emit the output pixels of one tile that lie in the image, with the epilogue."""
+        tiling, kernel = self.tiling, self.kernel
+        place = block * tiling.tiles + row * tiling.columns + column
+        y, x = (first + row) * tiling.tile, column * tiling.tile
+        _, _, out_height, out_width = kernel.work.output.shape
+
+        def load(at_row: int, at_column: int, lane: Expr) -> Expr:
+            return self.m[at_row * tiling.size + at_column, place, lane]
+
+        def store(at_row: int, at_column: int, lane: Expr, value: Expr) -> None:
+            logical = [image, block * self.lanes + lane, y + at_row, x + at_column]
+            kernel.store(kernel.finish(value, logical), logical)
+
+        def present(at_row: int, at_column: int) -> list[Expr]:
+            whole_rows = out_height % tiling.tile == 0 and tiling.rows % tiling.chunk_rows == 0
+            tests = [] if whole_rows else [y + at_row < out_height]
+            return tests if out_width % tiling.tile == 0 else [*tests, x + at_column < out_width]
+
+        transform.emit(load, store, present)
