@@ -31,7 +31,9 @@ formula("sqrt", expression=tirx.sqrt, dtypes=FLOATS, cost=4)
 @scalar_op("negative")
 def negative(v: Bindings, args: list[Expr], attrs: Attrs, dtype: str) -> Expr:
     """A float changes its sign bit, zero's too."""
-    return args[0] * tirx.const(-1, dtype) if is_float(dtype) else tirx.const(0, dtype) - args[0]
+    if is_float(dtype):
+        return args[0] * tirx.const(-1, dtype)
+    return tirx.bitwise_not(args[0]) + tirx.const(1, dtype)  # 0 - x of an unsigned x is taken for 0
 
 
 @scalar_op("divide", cost=4)

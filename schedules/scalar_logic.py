@@ -17,7 +17,10 @@ _BOOL = ("bool",)
 def _truth(value: Expr) -> Expr:
     """Return whether a value is not zero; NaN is true."""
     dtype = dtype_of(value)
-    return value if dtype == "bool" else tirx.NE(value, tirx.const(0, dtype))
+    if dtype == "bool":
+        return value
+    bits = magnitude_bits(value) if is_float(dtype) else value
+    return tirx.NE(bits, tirx.const(0, dtype_of(bits)))
 
 
 def _as_byte(value: Expr) -> Expr:
@@ -45,10 +48,10 @@ _comparison(lambda a, b: a >= b, True, "greater_equal")
 
 @scalar_op("not_equal", dtypes=_BOOL)
 def not_equal(v: Bindings, args: list[Expr], attrs: Attrs, dtype: str) -> Expr:
-    """NaN differs from everything, itself included."""
+    """NaN differs from everything, itself included; the IR's own comparison says no for NaN."""
     a, b = args
-    if a.same_as(b) and is_float(dtype_of(a)):
-        return is_nan(a)
+    if is_float(dtype_of(a)):
+        return tirx.any(tirx.NE(a, b), is_nan(a), is_nan(b))
     return tirx.NE(_as_byte(a), _as_byte(b))
 
 
