@@ -71,7 +71,8 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "missing" if extra else "bad", f"not installed; {advice}")
             continue
         pinned = wanted.partition("==")[2].strip()
-        if pinned and pinned != found:
+        # "2.13.0+cpu" is a build of 2.13.0: a pin without a local label takes every one (PEP 440).
+        if pinned and pinned not in (found, found.partition("+")[0]):
             yield Finding(name, "bad", f"{found}, but {pinned} is needed: pip install '{wanted.strip()}'")
         else:
             yield Finding(name, "ok", found)

@@ -81,6 +81,15 @@ def test_missing_and_wrong_packages_are_told_apart(call: Call, monkeypatch: pyte
     assert "0.1.99, but 0.1.14" in found["apache-tvm-ffi"]["detail"]
 
 
+@pytest.mark.usefixtures("quick_tvm")
+def test_a_build_of_the_pinned_version_is_ok(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["numpy==1.2.3", "rich==1.2"])
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.2.3+cpu")
+    found = findings(call, code=2)
+    assert found["numpy"]["verdict"] == "ok"
+    assert found["rich"]["verdict"] == "bad"
+
+
 def test_a_tvm_that_dies_is_bad(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "tvm.py").write_text("raise ImportError('libtvm.so: cannot open')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
