@@ -21,7 +21,7 @@ def _conv2d(work: Workload) -> float:
 
 @_ANCHOR_FLOPS.register("matmul")
 def _matmul(work: Workload) -> float:
-    depth = work.inputs[0].shape[work.attr("a_axes")[-1]]
+    depth: int = work.inputs[0].shape[work.attr("a_axes")[-1]]
     return 2.0 * math.prod(work.output.shape) * depth
 
 

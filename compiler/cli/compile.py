@@ -88,7 +88,7 @@ def command(
     if verify and (kind != "so" or stop_after):
         raise click.UsageError("--verify runs the library: it needs --format so, and no --stop-after")
     request = CompileRequest(
-        model, target, merge_shapes(input_shapes), kind, opt, jobs, name=name, stop_after=stop_after
+        model, target, merge_shapes(input_shapes), kind, opt, jobs=jobs, name=name, stop_after=stop_after
     )
     path = output or Path(model.stem + _SUFFIXES[kind])
     if not stop_after:

@@ -68,7 +68,7 @@ def _conv2d(call: Call, _: FindTranspose) -> Anchor | None:
     attrs = call.attrs
     if (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "OIHW"):
         return None
-    described = {
+    described: dict[str, Attribute] = {
         "strides": _ints(attrs.strides),
         "padding": _ints(attrs.padding),
         "dilation": _ints(attrs.dilation),
