@@ -1,8 +1,8 @@
 """ONNX's own backend tests through the importer: ``python benchmarks/conformance.py [--only NAME] [--failures]``.
 
 Every case of tensors is imported and run by TVM's own lowering, and its outputs are compared with those that onnx
-carries. A case is "inapplicable" when onnx gives it sequences, strings or sub-byte types, "unsupported" when the importer refuses it with a sentence, "wrong" when its values
-differ, and "failed" when anything else goes wrong.
+carries. A case is "inapplicable" when onnx gives it sequences, strings or sub-byte types, "unsupported" when the
+importer refuses it with a sentence, "wrong" when its values differ, and "failed" when anything else goes wrong.
 """
 
 from __future__ import annotations

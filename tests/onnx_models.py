@@ -35,7 +35,10 @@ def model_of(
     opset: int = 17,
     functions: Sequence[onnx.FunctionProto] = (),
 ) -> onnx.ModelProto:
-    """Return a model, where nodes may be of the domain "com.example"; its outputs are those of the last node when none are named."""
+    """Return a model, where nodes may be of the domain "com.example".
+
+    Its outputs are those of the last node when none are named.
+    """
     names = list(nodes[-1].output) if outputs is None else list(outputs)
     graph = helper.make_graph(
         list(nodes),

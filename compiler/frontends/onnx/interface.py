@@ -66,7 +66,8 @@ def _check_given(path: Path, name: str, declared: Sequence[Dim] | None, shape: S
         )
     if any(isinstance(dim, int) and dim != size for dim, size in zip(declared, shape, strict=True)):
         raise UserError(
-            f"{path}: the shape {_written(shape)} given for input '{name}' conflicts with the model's {_written(declared)}"
+            f"{path}: the shape {_written(shape)} given for input '{name}' conflicts with the model's "
+            f"{_written(declared)}"
         )
 
 
