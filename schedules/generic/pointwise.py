@@ -16,7 +16,7 @@ from ..kernel import Kernel, writing
 from ..scalar import cost, evaluate
 from ..strides import Loop, blocks_of, merged, row_major, stored_dims, strides_along
 from ..template import template
-from ..vectors import PARALLEL_STEPS, each_vector, flat_view, lane_loop, nest
+from ..vectors import PARALLEL_STEPS, each_vector, flat_view, lane_loop, nest, split_index
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -106,9 +106,13 @@ class _Writer:
         return any(axis >= 0 and tensor.shape[axis] > 1 and blocks_of(tensor)[axis] == 1 for axis in axes)
 
     def _logical(self, at: list[Expr]) -> list[Expr]:
-        """Return the output's logical indices; 0 along dimensions that share a loop, where no one asks."""
-        known = {each.dims[0]: index for each, index in zip(self.loops, at, strict=True) if len(each.dims) == 1}
-        stored = [known.get(dim, tirx.const(0, "int32")) for dim in range(len(self.output.stored_shape))]
+        """Return the output's logical indices."""
+        sizes = self.output.stored_shape
+        stored: list[Expr] = [tirx.const(0, "int32")] * len(sizes)
+        for each, index in zip(self.loops, at, strict=True):
+            parts = split_index(index, [sizes[dim] for dim in each.dims])
+            for dim, part in zip(each.dims, parts, strict=True):
+                stored[dim] = part
         return logical_indices(self.output, stored)
 
 
