@@ -89,10 +89,11 @@ def direct_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
         raise NotApplicable
     conv = Convolution.of(work)
     rows, columns = tile_shape(target)
-    vectors = knobs.choice("vectors", (1, 2, 3, 4), default=min(columns, conv.out_blocks))
-    # A wide kernel unrolls its taps at the borders: a smaller tile leaves registers for them.
+    # A wide kernel's taps are unrolled, and neighbours share what they load: a smaller tile leaves registers for that.
     wide = conv.kernel[1] > 3
-    tile = knobs.choice("tile", range(1, 29), default=min(rows, 8) if wide else rows * columns // max(vectors, 2))
+    sums = rows * columns * 2 // 3 if wide else rows * columns
+    vectors = knobs.choice("vectors", (1, 2, 3, 4), default=min(2 if wide else columns, conv.out_blocks))
+    tile = knobs.choice("tile", range(1, 29), default=sums // max(vectors, 2))
     with writing(work) as kernel:
         _DirectWriter(kernel, conv.merged(tile), target).write(vectors, tile)
     assert kernel.function is not None
@@ -103,26 +104,37 @@ class _DirectWriter(WindowWriter):
     """Sums over input channels and taps, one input channel's element times vectors of output channels."""
 
     def sum_tile(self, place: Place, clipped: bool) -> None:
+        """Loop over blocks of input channels and the window; at a border over its columns first, one by one.
+
+        A real loop lies between two columns, so that LLVM does not keep for the second what the first has loaded:
+        there are no registers for it.
+        """
+        if not clipped:
+            self._blocks(place, None, None)
+            return
+        for tap in range(self.conv.kernel[1]):
+            pixels = self.pixels_inside(place, tap)
+            if pixels:
+                self._blocks(place, tap, pixels)
+
+    def _blocks(self, place: Place, tap: int | None, pixels: list[int] | None) -> None:
         """Loop over blocks of input channels; the last may hold fewer channels than a vector."""
         step = 1 if self.conv.planar else self.conv.lanes
         full, rest = divmod(self.conv.in_channels, step)
         for start, blocks, channels in ((0, full, step), (full, min(1, rest), rest)):
             if blocks:
                 with T.serial(0, blocks) as in_block:
-                    self._window(place, in_block + start, channels, clipped)
+                    self._window(place, in_block + start, channels, tap, pixels)
 
-    def _window(self, place: Place, in_block: Expr, channels: int, clipped: bool) -> None:
+    def _window(self, place: Place, in_block: Expr, channels: int, tap: int | None, pixels: list[int] | None) -> None:
+        """Loop over the kernel's rows that meet data, and over its columns if none is given."""
         low, high = self.conv.tap_rows(place.row)
         with T.serial(0, high - low) as clipped_row:
-            tap_row = low + clipped_row
-            if clipped:
-                for tap in range(self.conv.kernel[1]):
-                    pixels = self.pixels_inside(place, tap)
-                    if pixels:
-                        self._channels(place, in_block, channels, (tap_row, tap), pixels)
+            if tap is not None:
+                self._channels(place, in_block, channels, (low + clipped_row, tap), pixels)
                 return
-            with T.serial(0, self.conv.kernel[1]) as tap:
-                self._channels(place, in_block, channels, (tap_row, tap), None)
+            with T.serial(0, self.conv.kernel[1]) as column:
+                self._channels(place, in_block, channels, (low + clipped_row, column), None)
 
     def _channels(
         self, place: Place, in_block: Expr, channels: int, taps: tuple[Expr, Expr], pixels: list[int] | None
