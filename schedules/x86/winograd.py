@@ -168,7 +168,7 @@ def applies(work: Workload) -> bool:
     """Return whether a convolution is 3 x 3 of stride 1 over all channels, with weights known now."""
     shape = work.inputs[1].shape[2:]
     steps = (*work.attr("strides"), *work.attr("dilation"), work.attr("groups"))
-    return shape == (3, 3) and set(steps) == {1} and bool(work.attr("constant_weight"))
+    return shape == (3, 3) and set(steps) == {1} and bool(dict(work.attrs).get("constant_weight"))
 
 
 @template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost, accuracy="default")
@@ -247,7 +247,7 @@ class _Writer:
     def _transform_data(
         self, transform: Transform, image: Expr, block: Expr, first: Expr, row: Expr, column: Expr
     ) -> None:
-        """Emit V of one tile: plain loads inside the image; at its border loads that are clamped, then selected."""
+        """Emit V of one tile: plain loads inside the image; at its border each pixel is loaded if it is inside."""
         tiling = self.tiling
         y, x = (first + row) * tiling.tile - self.top, column * tiling.tile - self.left
         place = block * tiling.tiles + row * tiling.columns + column
@@ -255,12 +255,11 @@ class _Writer:
         def inside(at_row: int, at_column: int, lane: Expr) -> Expr:
             return self.data[image, block, y + at_row, x + at_column, lane]
 
-        def clamped(at_row: int, at_column: int, lane: Expr) -> Expr:
-            near_y = tirx.min(tirx.max(y + at_row, 0), self.height - 1)
-            near_x = tirx.min(tirx.max(x + at_column, 0), self.width - 1)
+        def padded(at_row: int, at_column: int, lane: Expr) -> Expr:
+            # A branch, not a Select: the simplifier takes a Select's condition for granted in its operand and would
+            # strip any clamp from the address, although both operands of a vector's Select are computed.
             valid = [y + at_row >= 0, y + at_row < self.height, x + at_column >= 0, x + at_column < self.width]
-            zero = tirx.const(0.0, "float32")
-            return tirx.Select(tirx.all(*valid), self.data[image, block, near_y, near_x, lane], zero)
+            return tirx.if_then_else(tirx.all(*valid), inside(at_row, at_column, lane), tirx.const(0.0, "float32"))
 
         def store(at_row: int, at_column: int, lane: Expr, value: Expr) -> None:
             T.buffer_store(self.v, value, [at_row * tiling.size + at_column, place, lane])
@@ -270,7 +269,7 @@ class _Writer:
             with T.Then():
                 transform.emit(inside, store)
             with T.Else():
-                transform.emit(clamped, store)
+                transform.emit(padded, store)
 
     def _multiply(self, point: Expr, block: Expr, vectors: int) -> None:
         """Emit M of one point and tile of output channels: a matrix product over the input channels."""
