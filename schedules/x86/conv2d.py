@@ -93,7 +93,7 @@ def direct_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     wide = conv.kernel[1] > 3
     sums = rows * columns * 2 // 3 if wide else rows * columns
     vectors = knobs.choice("vectors", (1, 2, 3, 4), default=min(2 if wide else columns, conv.out_blocks))
-    tile = knobs.choice("tile", range(1, 29), default=sums // max(vectors, 2))
+    tile = knobs.choice("tile", range(1, 16), default=sums // max(vectors, 2))
     with writing(work) as kernel:
         _DirectWriter(kernel, conv.merged(tile), target).write(vectors, tile)
     assert kernel.function is not None
