@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..api import PHASE_NAMES, CompileRequest, compile_model
+from ...schedules.template import ACCURACIES
+from ..api import FORMATS, PHASE_NAMES, CompileRequest, compile_model
 from ..dump import Dumper
 from ..files import check_writable
 from ..package.artifact import Artifact, Report
@@ -40,13 +41,20 @@ Examples:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["so", "static", "obj", "c"]),
+    type=Word("format", FORMATS),
     default="so",
     show_default=True,
     help="so: shared library; static: archive and header; obj: one object and header; c: sources and kernel objects.",
 )
 @click.option("--name", help="The model's name inside the library; the file's when left out.")
 @click.option("-O", "--opt", type=click.IntRange(0, 3), default=3, show_default=True, help="How much to optimize.")
+@click.option(
+    "--accuracy",
+    type=Word("accuracy", ACCURACIES),
+    default="default",
+    show_default=True,
+    help="exact: reorder sums only; default, fast: also algorithms that round a little, or somewhat, more.",
+)
 @click.option("-j", "--jobs", type=click.IntRange(0), default=0, help="Processes that compile; one per processor.")
 @click.option(
     "--stop-after",
@@ -71,6 +79,7 @@ def command(
     kind: str,
     name: str | None,
     opt: int,
+    accuracy: str,
     jobs: int,
     stop_after: str | None,
     dump: tuple[str, ...],
@@ -88,7 +97,7 @@ def command(
     if verify and (kind != "so" or stop_after):
         raise click.UsageError("--verify runs the library: it needs --format so, and no --stop-after")
     request = CompileRequest(
-        model, target, merge_shapes(input_shapes), kind, opt, jobs=jobs, name=name, stop_after=stop_after
+        model, target, merge_shapes(input_shapes), kind, opt, accuracy, jobs, name=name, stop_after=stop_after
     )
     path = output or Path(model.stem + _SUFFIXES[kind])
     if not stop_after:

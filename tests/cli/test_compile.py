@@ -120,6 +120,7 @@ def test_a_library_that_fails_verification_is_not_written(call: Call) -> None:
         "rounding.onnx: the library does not compute what onnxruntime computes: 1 of 1 output(s)"
     )
     assert "'y' by " in sentence
+    assert "--accuracy exact comes nearer" in sentence
     assert Path("rounding.so").read_bytes() == b"what was there before"
     assert sorted(each.name for each in Path().iterdir()) == ["rounding.onnx", "rounding.so"]
 
@@ -215,7 +216,8 @@ def test_all_unsupported_operators_are_listed(call: Call) -> None:
         (("MODEL", "--input-shapes", "x:[2,3]", "--input-shapes", "x:[3,2]"), "'x' is given two shapes"),
         (("MODEL", "--name", "9 lives"), "'9 lives' cannot be a model's name"),
         (("MODEL", "-O", "4"), "4 is not in the range"),
-        (("MODEL", "--format", "dll"), "'dll' is not one of"),
+        (("MODEL", "--format", "dll"), "there is no format 'dll'"),
+        (("MODEL", "--accuracy", "exakt"), "there is no accuracy 'exakt' (did you mean 'exact'"),
         (("MODEL", "--rtol", "1e-3"), "give --verify too"),
         (("MODEL", "--verify", "--format", "c"), "--verify runs the library: it needs --format so"),
         (("MODEL", "--verify", "--stop-after", "fuse"), "and no --stop-after"),
