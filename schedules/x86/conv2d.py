@@ -17,7 +17,7 @@ from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import unrolled_loop, writing
 from ..template import NotApplicable, template
-from .register_tile import MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, tile_shape
+from .register_tile import MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, prefetch, tile_shape
 from .window import Convolution, Place, WindowWriter
 
 if TYPE_CHECKING:
@@ -139,9 +139,24 @@ class _DirectWriter(WindowWriter):
     def _channels(
         self, place: Place, in_block: Expr, channels: int, taps: tuple[Expr, Expr], pixels: list[int] | None
     ) -> None:
-        for start, steps, unroll in unrolled_loop(channels, min(4, channels)):
-            with T.serial(0, steps) as outer, T.unroll(0, unroll) as inner:
-                self._step(place, in_block, outer * unroll + inner + start, taps, pixels)
+        unrolled = min(4, channels)
+        for start, steps, unroll in unrolled_loop(channels, unrolled):
+            with T.serial(0, steps) as outer:
+                if not self.conv.planar and not start:
+                    self._prefetch(place, in_block, taps, outer, self.conv.lanes // unrolled)
+                with T.unroll(0, unroll) as inner:
+                    self._step(place, in_block, outer * unroll + inner + start, taps, pixels)
+
+    def _prefetch(self, place: Place, in_block: Expr, taps: tuple[Expr, Expr], outer: Expr, steps: int) -> None:
+        """Fetch weights of the next channel tile, evenly over the steps of this one."""
+        conv, vectors = self.conv, self.sums.vectors
+        height, width = conv.kernel
+        blocks = -(-conv.in_channels // conv.lanes)
+        step = ((in_block * height + taps[0]) * width + taps[1]) * steps + outer
+        of_a_turn = blocks * height * width * steps
+        panel = vectors * blocks * height * width * conv.lanes
+        first = [place.block + vectors, 0, 0, 0, 0, 0]
+        prefetch(self.weight, first, 4, panel, place.turn * of_a_turn + step, self.turns * of_a_turn)
 
     def _step(
         self, place: Place, in_block: Expr, channel: Expr, taps: tuple[Expr, Expr], pixels: list[int] | None

@@ -47,7 +47,7 @@ def depthwise_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
         raise NotApplicable
     conv = Convolution.of(work, depthwise=True)
     rows, _ = tile_shape(target)
-    tile = knobs.choice("tile", range(1, 29), default=rows)
+    tile = knobs.choice("tile", range(1, 16), default=rows)
     with writing(work) as kernel:
         _DepthwiseWriter(kernel, conv, target).write(1, tile)
     assert kernel.function is not None

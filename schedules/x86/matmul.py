@@ -22,7 +22,7 @@ from ...workload import Workload
 from ..access import broadcast_indices
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..template import NotApplicable, template
-from .register_tile import RegisterTile, tile_shape
+from .register_tile import RegisterTile, prefetch, tile_shape
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -91,7 +91,7 @@ def packed_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     rows, columns = tile_shape(target)
     few = product.rows <= rows // 2
     vectors = knobs.choice("vectors", (1, 2, 3, 4, 6, 8), default=4 if few else columns)
-    tile = knobs.choice("tile", range(1, 29), default=rows)
+    tile = knobs.choice("tile", range(1, 16), default=rows)
     unroll = knobs.choice("unroll", (1, 2, 4, 8, 16), default=8 if few else 4)
     with writing(work) as kernel:
         _Writer(kernel, product, target, vectors, tile, unroll).write()
@@ -115,39 +115,48 @@ class _Writer:
         self.packs = not self.one_matrix and not in_place
 
     def write(self) -> None:
-        """Emit the loops: column tiles within rows for one matrix, whole batches otherwise."""
+        """Emit the loops: column tiles, all rows inside, or parts of the rows where columns are too few for the cores."""
         product = self.product
         batches = math.prod(product.batch)
-        column_tiles = sum(count for _, count in balanced(self.blocks, self.vectors))
-        tasks = batches * (1 if self.packs else column_tiles)
-        row_tiles = [(size, count) for size, count in balanced(product.rows, self.tile)]
-        wanted = -(-2 * self.target.facts.cores // tasks) if self.target.facts.cores > 1 else 1
+        columns = starts(balanced(self.blocks, self.vectors))
+        row_tiles = starts(balanced(product.rows, self.tile))
         if self.packs:
             with T.parallel(0, batches) as index:
                 batch = unravel(index, product.batch)
                 self.panel = T.alloc_buffer((self.blocks, product.depth, self.lanes), "float32")
                 self._pack(batch)
-                for first, size, count in starts(balanced(self.blocks, self.vectors)):
+                for first, size, count in columns:
                     with T.serial(0, count) as at:
-                        self._columns(batch, at * size + first, size, row_tiles)
+                        self._rows(batch, at * size + first, size, row_tiles)
             return
-        for first, size, count in starts(balanced(self.blocks, self.vectors)):
-            for first_row, tile, tiles in starts(row_tiles):
-                chunks = math.gcd(tiles, wanted) if wanted > 1 else 1
-                chunk = tiles // chunks
+        cores = self.target.facts.cores
+        wanted = -(-2 * cores // (batches * sum(count for *_, count in columns))) if cores > 1 else 1
+        parts = [(row_tiles, 1)] if wanted == 1 else [([run], math.gcd(run[2], wanted)) for run in row_tiles]
+        for first, size, count in columns:
+            for runs, chunks in parts:
                 with T.parallel(0, batches * chunks * count) as index:
                     batch = unravel(index // count // chunks, product.batch)
                     block = index % count * size + first
-                    self.sums = RegisterTile(tile, size, self.lanes)
-                    with T.serial(0, chunk) as at:
-                        row = (index // count % chunks * chunk + at) * tile + first_row
-                        self._tile(batch, block, size, row, tile)
+                    self._rows(batch, block, size, runs, index // count % chunks, chunks)
 
-    def _columns(self, batch: list[Expr], block: Expr, vectors: int, row_tiles: list[tuple[int, int]]) -> None:
-        self.sums = RegisterTile(row_tiles[0][0], vectors, self.lanes)
-        for first_row, tile, tiles in starts(row_tiles):
-            with T.serial(0, tiles) as at:
-                self._tile(batch, block, vectors, at * tile + first_row, tile)
+    def _rows(
+        self,
+        batch: list[Expr],
+        block: Expr,
+        vectors: int,
+        runs: list[tuple[int, int, int]],
+        chunk: Expr = 0,
+        chunks: int = 1,
+    ) -> None:
+        """Emit the row tiles of one column tile: of runs (first row, size, count), the chunk-th part of each."""
+        self.sums = RegisterTile(max(size for _, size, _ in runs), vectors, self.lanes)
+        passes = sum(count // chunks for *_, count in runs)
+        done = 0
+        for first, size, count in runs:
+            share = count // chunks
+            with T.serial(0, share) as at:
+                self._tile(batch, block, vectors, (chunk * share + at) * size + first, size, (at + done, passes))
+            done += share
 
     def _pack(self, batch: list[Expr]) -> None:
         """Copy the second operand of one batch into panels; columns past the last are zero."""
@@ -161,16 +170,21 @@ class _Writer:
             with T.serial(0, product.depth) as k, T.serial(0, lanes - rest) as lane:
                 T.buffer_store(self.panel, tirx.const(0.0, "float32"), [full, k, lane + rest])
 
-    def _tile(self, batch: list[Expr], block: Expr, vectors: int, row: Expr, rows: int) -> None:
+    def _tile(self, batch: list[Expr], block: Expr, vectors: int, row: Expr, rows: int, turn: tuple[Expr, int]) -> None:
+        """Emit one tile; meanwhile fetch the share of the next column tile's panel that falls to this turn."""
         product, sums = self.product, self.sums
         sums.clear(rows)
         for start, steps, unroll in unrolled_loop(product.depth, self.unroll):
-            with T.serial(0, steps) as outer, T.unroll(0, unroll) as inner:
-                k = outer * unroll + inner + start
-                sums.multiply_add(
-                    lambda at, lane: self._a_element(batch, row + at, k),
-                    lambda vector, lane: self._b_vector(batch, block + vector, k, lane),
-                )
+            with T.serial(0, steps) as outer:
+                if self.one_matrix and turn[1] > 1 and not start:
+                    panel, turns = vectors * product.depth, steps * turn[1]
+                    prefetch(self.b, [block + vectors, 0, 0], 1, panel, turn[0] * steps + outer, turns)
+                with T.unroll(0, unroll) as inner:
+                    k = outer * unroll + inner + start
+                    sums.multiply_add(
+                        lambda at, lane: self._a_element(batch, row + at, k),
+                        lambda vector, lane: self._b_vector(batch, block + vector, k, lane),
+                    )
         self._finish(batch, block, vectors, row)
 
     def _finish(self, batch: list[Expr], block: Expr, vectors: int, row: Expr) -> None:
@@ -185,12 +199,13 @@ class _Writer:
         if not rest:
             self.sums.each(store)
             return
-        with T.unroll(0, self.sums.rows) as at, T.unroll(0, vectors) as vector:
-            with T.If(block + vector < self.blocks - 1):
-                with T.Then(), T.vectorized(0, self.lanes) as lane:
-                    store(at, vector, lane)
-                with T.Else(), T.serial(0, rest) as lane:
-                    store(at, vector, lane)
+        with T.unroll(0, self.sums.rows) as at:
+            for vector in range(vectors):
+                with T.If(block + vector < self.blocks - 1):
+                    with T.Then(), T.vectorized(0, self.lanes) as lane:
+                        store(at, vector, lane)
+                    with T.Else(), T.serial(0, rest) as lane:
+                        store(at, vector, lane)
 
     def _a_element(self, batch: list[Expr], row: Expr, k: Expr) -> Expr:
         product = self.product

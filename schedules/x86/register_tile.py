@@ -16,6 +16,8 @@ from ...targets.target import Target
 
 Expr = Any
 
+#: TVM puts smaller buffers on the stack, where LLVM turns them into registers, and others into memory it allocates.
+STACK_BYTES = 1024
 #: Vector multiply-adds that today's x86 cores start in a cycle.
 MULTIPLY_ADDS_PER_CYCLE = 2.0
 #: What one core streams from memory, about: 20 GB/s at 4 GHz.
@@ -23,7 +25,7 @@ MEMORY_BYTES_PER_CYCLE = 5.0
 
 
 class RegisterTile:
-    """``rows`` x ``vectors`` accumulators of ``lanes`` floats.
+    """``rows`` x ``vectors`` accumulators of ``lanes`` floats, in a buffer for each vector of columns.
 
     Args:
         rows: how many broadcast elements a step takes at the most.
@@ -32,23 +34,26 @@ class RegisterTile:
     """
 
     def __init__(self, rows: int, vectors: int, lanes: int) -> None:
+        if rows * lanes * 4 >= STACK_BYTES:
+            raise ValueError(f"{rows} rows of {lanes} lanes are too many: their sums would not stay in registers")
         self.rows, self.vectors, self.lanes = rows, vectors, lanes
-        self._sums = T.alloc_buffer((rows * vectors, lanes), "float32", scope="local")
+        self._sums = [T.alloc_buffer((rows, lanes), "float32") for _ in range(vectors)]
 
     def clear(self, rows: int) -> None:
         """Begin a tile of so many rows: set its accumulators to zero."""
         self.rows = rows
-        with T.unroll(0, rows * self.vectors) as index, T.vectorized(0, self.lanes) as lane:
-            T.buffer_store(self._sums, tirx.const(0.0, "float32"), [index, lane])
+        for sums in self._sums:
+            with T.unroll(0, rows) as row, T.vectorized(0, self.lanes) as lane:
+                T.buffer_store(sums, tirx.const(0.0, "float32"), [row, lane])
 
-    def sum(self, row: Expr, vector: Expr, lane: Expr) -> Expr:
+    def sum(self, row: Expr, vector: int, lane: Expr) -> Expr:
         """Return an accumulator's lane."""
-        return self._sums[row * self.vectors + vector, lane]
+        return self._sums[vector][row, lane]
 
     def multiply_add(
         self,
         element: Callable[[Expr, Expr], Expr],
-        weight: Callable[[Expr, Expr], Expr],
+        weight: Callable[[int, Expr], Expr],
         rows: Iterable[int] | None = None,
     ) -> None:
         """Add one step of the reduction: ``sum[row, vector, lane] += element(row, lane) * weight(vector, lane)``.
@@ -62,15 +67,17 @@ class RegisterTile:
         for row in rows:
             self._row(row, element, weight)
 
-    def _row(self, row: Expr, element: Callable[[Expr, Expr], Expr], weight: Callable[[Expr, Expr], Expr]) -> None:
-        with T.unroll(0, self.vectors) as vector, T.vectorized(0, self.lanes) as lane:
-            product = element(row, lane) * weight(vector, lane)
-            T.buffer_store(self._sums, self.sum(row, vector, lane) + product, [row * self.vectors + vector, lane])
+    def _row(self, row: Expr, element: Callable[[Expr, Expr], Expr], weight: Callable[[int, Expr], Expr]) -> None:
+        for vector, sums in enumerate(self._sums):
+            with T.vectorized(0, self.lanes) as lane:
+                T.buffer_store(sums, sums[row, lane] + element(row, lane) * weight(vector, lane), [row, lane])
 
-    def each(self, body: Callable[[Expr, Expr, Expr], None]) -> None:
+    def each(self, body: Callable[[Expr, int, Expr], None]) -> None:
         """Emit ``body(row, vector, lane)`` for every accumulator."""
-        with T.unroll(0, self.rows) as row, T.unroll(0, self.vectors) as vector, T.vectorized(0, self.lanes) as lane:
-            body(row, vector, lane)
+        with T.unroll(0, self.rows) as row:
+            for vector in range(self.vectors):
+                with T.vectorized(0, self.lanes) as lane:
+                    body(row, vector, lane)
 
 
 def tile_shape(target: Target) -> tuple[int, int]:
@@ -78,5 +85,28 @@ def tile_shape(target: Target) -> tuple[int, int]:
 
     Measured with LLVM 22: of 32 registers 24 sums leave room for weights and broadcasts of the next step, 28 spill; of
     16 registers twelve sums in three vectors are best, because a step then loads seven times for twelve multiply-adds.
+    Without fused multiply-adds the products take registers, too: nine sums are half as fast again as twelve.
     """
-    return (12, 2) if target.facts.vector_registers >= 32 else (4, 3)
+    if target.facts.vector_registers >= 32:
+        return 12, 2
+    return (4, 3) if "fma" in target.features else (3, 3)
+
+
+def prefetch(buffer: Any, index: list[Expr], axis: int, vectors: int, turn: Expr, turns: int) -> None:
+    """Fetch one turn's share of vectors that lie one behind the other into the second-level cache.
+
+    Weights are read once for each run of a model and come from memory: while one panel is multiplied, the next one is
+    fetched little by little, evenly over the ``turns`` steps that the panel's work has.
+
+    Args:
+        buffer: the weights.
+        index: where the first vector begins.
+        axis: the axis along which vectors lie one behind the other.
+        vectors: how many vectors the next panel has.
+        turn: the number of this step.
+    """
+    share = -(-vectors // turns)
+    for at in range(share):
+        place = list(index)
+        place[axis] = place[axis] + turn * share + at
+        T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", tirx.address_of(buffer[tuple(place)]), 0, 2, 1))

@@ -15,20 +15,21 @@ from tvm.tirx.script.builder import ir as T
 
 from ...targets.target import Target
 from ...workload import Workload
-from ..kernel import Kernel, balanced
+from ..kernel import Kernel, balanced, starts
 from .register_tile import RegisterTile
 
 Expr = Any
 
 
 class Place(NamedTuple):
-    """Where a tile lies: image, group, first block of output channels, row, first column."""
+    """Where a tile lies: image, group, first block of output channels, row, first column; and its turn in its chunk."""
 
     image: Expr
     group: Expr
     block: Expr
     row: Expr
     column: Expr
+    turn: Expr
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,12 @@ class WindowWriter:
     def write(self, vectors: int, tile: int) -> None:
         """Emit the loops over images, chunks and channel tiles, one nest for each size of channel tile."""
         conv = self.conv
-        first = 0
-        for size, count in balanced(conv.out_blocks, vectors):
+        tiles = [
+            (first + at * size, size)
+            for first, size, count in starts(balanced(conv.out_width, tile))
+            for at in range(count)
+        ]
+        for first, size, count in starts(balanced(conv.out_blocks, vectors)):
             rows = self._rows_of_a_chunk(count)
             chunks = -(-conv.out_height // rows)
             with T.parallel(0, conv.batch * conv.groups * chunks * count) as index:
@@ -135,9 +140,9 @@ class WindowWriter:
                 start = outer % chunks * rows
                 present = rows if conv.out_height % rows == 0 else tirx.min(rows, conv.out_height - start)
                 self.sums = RegisterTile(tile, size, conv.lanes)
+                self.turns = rows * len(tiles)
                 with T.serial(0, present) as row:
-                    self._row(Place(image, group, block, start + row, 0), tile)
-            first += size * count
+                    self._row(Place(image, group, block, start + row, 0, row * len(tiles)), tiles)
 
     def _rows_of_a_chunk(self, channel_tiles: int) -> int:
         """Return a chunk's rows: their data fits half the second-level cache, and every core has chunks to do."""
@@ -149,24 +154,17 @@ class WindowWriter:
         chunks = max(-(-conv.out_height // fitting), min(wanted, conv.out_height))
         return -(-conv.out_height // chunks)
 
-    def _row(self, place: Place, limit: int) -> None:
-        """Emit one row: tiles that need no clipping in a loop for each size, the others one by one."""
-        conv = self.conv
-        tiles: list[tuple[int, int]] = []
-        for size, count in balanced(conv.out_width, limit):
-            start = sum(each for _, each in tiles)
-            tiles += [(start + at * size, size) for at in range(count)]
-        inner = [each for each in tiles if conv.all_inside(*each)]
+    def _row(self, place: Place, tiles: list[tuple[int, int]]) -> None:
+        """Emit one row of tiles (column, size): those without clipping in a loop for each size, the others one by one."""
+        inner = [tile for tile in tiles if self.conv.all_inside(*tile)]
         for size in dict.fromkeys(size for _, size in inner):
-            same = [column for column, each in inner if each == size]
-            if len(same) == 1:
-                self._tile(place._replace(column=same[0]), size, clipped=False)
-            else:
-                with T.serial(0, len(same)) as at:
-                    self._tile(place._replace(column=at * size + same[0]), size, clipped=False)
-        for column, size in tiles:
-            if not conv.all_inside(column, size):
-                self._tile(place._replace(column=column), size, clipped=True)
+            same = [tile for tile in inner if tile[1] == size]
+            first, turn = same[0][0], place.turn + tiles.index(same[0])
+            with T.serial(0, len(same)) as at:
+                self._tile(place._replace(column=at * size + first, turn=turn + at), size, clipped=False)
+        for index, (column, size) in enumerate(tiles):
+            if not self.conv.all_inside(column, size):
+                self._tile(place._replace(column=column, turn=place.turn + index), size, clipped=True)
 
     def _tile(self, place: Place, size: int, clipped: bool) -> None:
         conv = self.conv
