@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ Scope = MutableMapping[str, Value]
 #: Constants up to this many elements are shown to onnx's shape inference, which reads shapes and axes from them.
 _SHAPE_DATA = 1024
 
+#: A tensor of more elements than this is a mistake, or an attack.
+_MOST_ELEMENTS = 2**40
+
 #: Operators whose result's shape onnx infers wrongly before opset 22: it counts windows that begin in the end padding.
 _SHAPE_UNSURE = frozenset({"AveragePool", "LpPool", "MaxPool"})
 
@@ -54,12 +58,15 @@ def import_onnx(path: str | Path, input_shapes: Mapping[str, tuple[int, ...]] | 
         UnsupportedOperators: some operators cannot be taken; it lists all of them.
     """
     path = Path(path)
-    model = load_model(path)
-    inputs = resolve_inputs(path, model.graph, dict(input_shapes or {}))
-    importer = _Importer(path, model)
-    importer.refuse_unsupported()
-    check_model(path)
-    return importer.run(inputs)
+    try:
+        model = load_model(path)
+        inputs = resolve_inputs(path, model.graph, dict(input_shapes or {}))
+        importer = _Importer(path, model)
+        importer.refuse_unsupported()
+        check_model(path)
+        return importer.run(inputs)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a valid ONNX model: it holds a name that is not UTF-8 text") from error
 
 
 class _Importer:
@@ -182,19 +189,24 @@ class _Importer:
     ) -> dict[str, TypeProto]:
         small = {n: a for n, a in arrays.items() if a.size <= _SHAPE_DATA and a.dtype.kind in "iufb"}
         try:
-            return inferred_types(node, types, small, opsets)
+            inferred = inferred_types(node, types, small, opsets)
         except onnx.shape_inference.InferenceError as error:
             raise UserError(f"its operands do not fit it: {condensed(error)}") from error
+        for name, each in inferred.items():
+            dims = [dim for dim in static_dims(each) or () if dim is not None]
+            if min(dims, default=0) < 0 or math.prod(dims) > _MOST_ELEMENTS:
+                raise UserError(f"its result '{name}' of shape {dims} is too large, or its sizes are negative")
+        return inferred
 
     def _check(self, node: NodeProto, results: Sequence[Value], inferred: Mapping[str, TypeProto], label: str) -> None:
+        """Raise RuntimeError where a row and onnx's shape inference disagree: one of them is wrong, and silently so."""
+        if node.op_type in _SHAPE_UNSURE:
+            return
         for name, expr in zip((name for name in node.output if name), results, strict=True):
-            shape = shape_of(expr)
-            dims = static_dims(inferred[name]) if name in inferred else None
-            if (
-                dims is not None
-                and node.op_type not in _SHAPE_UNSURE
-                and (len(dims) != len(shape) or any(d not in (None, s) for d, s in zip(dims, shape, strict=True)))
-            ):
+            shape, dims = shape_of(expr), static_dims(inferred[name]) if name in inferred else None
+            if dims is None:
+                continue
+            if len(dims) != len(shape) or any(d not in (None, s) for d, s in zip(dims, shape, strict=True)):
                 raise RuntimeError(f"{self.path}: node {label}: '{name}' was imported as {shape}, onnx infers {dims}")
 
     def _branch(

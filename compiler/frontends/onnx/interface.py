@@ -40,10 +40,13 @@ def resolve_inputs(path: Path, graph: GraphProto, given: Mapping[str, Shape]) ->
 
 
 def numpy_dtype(element_type: int) -> str | None:
-    """Return numpy's name of an ONNX element type; None for strings and types without arrays."""
+    """Return numpy's name of an ONNX element type; None for strings and unknown types."""
     if element_type in (TensorProto.UNDEFINED, TensorProto.STRING):
         return None
-    return np.dtype(tensor_dtype_to_np_dtype(element_type)).name
+    try:
+        return np.dtype(tensor_dtype_to_np_dtype(element_type)).name
+    except KeyError:
+        return None
 
 
 def _declared(path: Path, value: ValueInfoProto) -> tuple[Dim, ...] | None:

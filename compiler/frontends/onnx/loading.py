@@ -27,7 +27,7 @@ def load_model(path: Path) -> ModelProto:
     """
     model = _parse(path, _read(path))
     _check_versions(path, model)
-    for tensor in _initializers(model.graph):
+    for tensor in model.graph.initializer:
         locate_external_data(path, tensor)
     for tensor in _attribute_tensors(model):
         inline_external_data(path, tensor)
@@ -76,6 +76,8 @@ def _parse(path: Path, data: bytes) -> ModelProto:
         model.ParseFromString(data)
     except DecodeError as error:
         raise UserError(f"{path}: not an ONNX file, or a truncated one (it is not a protobuf message)") from error
+    if any(not isinstance(text, str) for text in _names(model.graph)):
+        raise UserError(f"{path}: not a valid ONNX model: it holds a name that is not UTF-8 text")
     if not model.HasField("graph") or not model.opset_import:
         raise UserError(f"{path}: not an ONNX model (it holds no graph or names no operator set)")
     return model
@@ -84,6 +86,8 @@ def _parse(path: Path, data: bytes) -> ModelProto:
 def _check_versions(path: Path, model: ModelProto) -> None:
     newest = onnx.defs.onnx_opset_version()
     for entry in model.opset_import:
+        if not 0 < entry.version < 2**31:
+            raise UserError(f"{path}: the model's opset {entry.version} of domain '{entry.domain}' does not exist")
         if entry.domain in ("", "ai.onnx") and entry.version > newest:
             raise UserError(
                 f"{path}: the model uses opset {entry.version}, but onnx {onnx.__version__} knows opsets "
@@ -98,8 +102,9 @@ def _check_versions(path: Path, model: ModelProto) -> None:
         raise UserError(f"{path}: sparse initializers are not supported: save the model with dense ones")
 
 
-def _initializers(graph: GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
+def _names(graph: GraphProto) -> Iterator[object]:
+    for node in graph.node:
+        yield from (node.op_type, node.domain, *node.input, *node.output)
 
 
 def _attribute_tensors(model: ModelProto) -> Iterator[TensorProto]:

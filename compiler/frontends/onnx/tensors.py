@@ -101,7 +101,10 @@ def _external_array(model_path: Path, tensor: TensorProto) -> NDArray[Any]:
         whole.CopyFrom(tensor)
         inline_external_data(model_path, whole)
         return to_array(model_path, whole)
-    dtype = np.dtype(tensor_dtype_to_np_dtype(tensor.data_type))
+    try:
+        dtype = np.dtype(tensor_dtype_to_np_dtype(tensor.data_type))
+    except KeyError as error:
+        raise UserError(f"{model_path}: tensor '{tensor.name}' has an unknown element type") from error
     expected = math.prod(tensor.dims) * dtype.itemsize
     if expected != length:
         raise UserError(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from onnx_models import model_of, normal
 from relax_runner import run_module
@@ -160,6 +163,32 @@ def test_a_tensor_whose_bytes_are_too_few(tmp_path: Path) -> None:
     model = model_of([helper.make_node("Add", ["x", "w"], ["y"])], {"x": normal(2, 3)}, {"w": normal(2, 3)})
     model.graph.initializer[0].raw_data = bytes(8)
     assert "tensor" in _message(_save(model, tmp_path)).lower()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_damaged_bytes_give_a_model_or_one_sentence(data: st.DataObject) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Shape", ["h"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["n"], axis=0),
+        helper.make_node("Concat", ["n", "rest"], ["t"], axis=0),
+        helper.make_node("Reshape", ["h", "t"], ["f"]),
+        helper.make_node("Pad", ["f", "pads"], ["y"]),
+    ]
+    constants = {"w": normal(4, 3, 3, 3), "zero": np.array([0]), "rest": np.array([-1]), "pads": np.array([0, 1, 0, 1])}
+    whole = bytearray(model_of(nodes, {"x": normal(1, 3, 8, 8)}, constants).SerializeToString())
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4)):
+        whole[place] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(whole)
+        message = ""
+        try:
+            import_onnx(path, {})
+        except UserError as error:
+            message = str(error)
+        assert "\n" not in message
 
 
 def test_strings_are_refused(tmp_path: Path) -> None:

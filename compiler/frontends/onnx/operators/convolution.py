@@ -28,6 +28,8 @@ def conv(node: Node, data: Expr, weight: Expr, bias: Expr | None = None) -> Expr
     groups = node.get_int("group", 1)
     if len(shape) not in (3, 4, 5):
         raise UserError(f"convolutions of {len(shape) - 2} spatial axes are not supported")
+    if groups < 1 or shape[1] != kernel[1] * groups or kernel[0] % groups:
+        raise UserError(f"a weight of shape {list(kernel)} in {groups} groups does not fit data of {shape[1]} channels")
     if len(shape) == 3:
         data, weight = _as_image(node, data), _as_image(node, weight)
         window = _image_window(window)

@@ -102,9 +102,11 @@ def _resample(
     for axis, (given, scale) in target.items():
         size = shape_of(data)[axis]
         region = (regions or {}).get(axis, (0.0, 1.0))
+        if not (scale > 0 and math.isfinite(scale)):
+            raise UserError(f"its scale of axis {axis} is {scale}")
         span = region[1] - region[0] if regions else 1.0
         count = math.floor(size * span * scale) if given is None else given
-        if count < 1 or not scale > 0:
+        if count < 1:
             raise UserError(f"it leaves no elements of axis {axis}; nothing can be compiled for such a tensor")
         if count == size and scale == 1.0 and region == (0.0, 1.0):
             continue
