@@ -26,7 +26,7 @@ from ...workload import Workload
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..template import NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
-from .register_tile import MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, tile_shape
+from .register_tile import MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, prefetch, tile_shape
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -275,32 +275,49 @@ class _Writer:
         """Emit M of one point and tile of output channels: a matrix product over the input channels."""
         tiles = self.tiling.tiles
         limit = tile_shape(self.target)[0] * tile_shape(self.target)[1] // max(vectors, 2)
-        runs = balanced(tiles, limit)
-        sums = RegisterTile(runs[0][0], vectors, self.lanes)
-        for start, size, count in starts(runs):
+        runs = starts(balanced(tiles, limit))
+        self.sums = RegisterTile(max(size for _, size, _ in runs), vectors, self.lanes)
+        turns, done = sum(count for *_, count in runs), 0
+        for start, size, count in runs:
             with T.serial(0, count) as at:
-                first = at * size + start
-                sums.clear(size)
-                full, rest = divmod(self.in_channels, self.lanes)
-                for in_start, blocks, channels in ((0, full, self.lanes), (full, min(1, rest), rest)):
-                    if blocks:
-                        with T.serial(0, blocks) as in_block:
-                            self._steps(sums, point, block, in_block + in_start, channels, first)
-                sums.each(
-                    lambda tile, vector, lane: T.buffer_store(
-                        self.m, sums.sum(tile, vector, lane), [point, (block + vector) * tiles + first + tile, lane]
-                    )
-                )
+                self._product(point, block, at * size + start, size, (at + done, turns))
+            done += count
 
-    def _steps(self, sums: RegisterTile, point: Expr, block: Expr, in_block: Expr, channels: int, first: Expr) -> None:
-        for start, steps, unroll in unrolled_loop(channels, min(4, channels)):
-            with T.serial(0, steps) as outer, T.unroll(0, unroll) as inner:
-                channel = outer * unroll + inner + start
-                place = in_block * self.tiling.tiles + first
-                sums.multiply_add(
-                    lambda tile, lane: self.v[point, place + tile, channel],
-                    lambda vector, lane: self.weight[point, block + vector, in_block * self.lanes + channel, lane],
-                )
+    def _product(self, point: Expr, block: Expr, first: Expr, size: int, turn: tuple[Expr, int]) -> None:
+        """Emit one register tile: some tiles of the image times the vectors of a panel."""
+        sums, lanes = self.sums, self.lanes
+        sums.clear(size)
+        full, rest = divmod(self.in_channels, lanes)
+        for start, blocks, channels in ((0, full, lanes), (full, min(1, rest), rest)):
+            if blocks:
+                with T.serial(0, blocks) as in_block:
+                    self._steps(point, block, in_block + start, channels, first, turn)
+        place = first + block * self.tiling.tiles
+        sums.each(
+            lambda tile, vector, lane: T.buffer_store(
+                self.m, sums.sum(tile, vector, lane), [point, place + vector * self.tiling.tiles + tile, lane]
+            )
+        )
+
+    def _steps(
+        self, point: Expr, block: Expr, in_block: Expr, channels: int, first: Expr, turn: tuple[Expr, int]
+    ) -> None:
+        sums, unrolled = self.sums, min(4, channels)
+        for start, steps, unroll in unrolled_loop(channels, unrolled):
+            with T.serial(0, steps) as outer:
+                if not start:
+                    of_a_turn = self.in_blocks * self.lanes // unrolled
+                    now = turn[0] * of_a_turn + in_block * (self.lanes // unrolled) + outer
+                    panel = sums.vectors * self.in_channels
+                    prefetch(self.weight, [point, block + sums.vectors, 0, 0], 2, panel, now, turn[1] * of_a_turn)
+                with T.unroll(0, unroll) as inner:
+                    self._step(point, block, in_block, outer * unroll + inner + start, first)
+
+    def _step(self, point: Expr, block: Expr, in_block: Expr, channel: Expr, first: Expr) -> None:
+        self.sums.multiply_add(
+            lambda tile, lane: self.v[point, in_block * self.tiling.tiles + first + tile, channel],
+            lambda vector, lane: self.weight[point, block + vector, in_block * self.lanes + channel, lane],
+        )
 
     def _transform_output(
         self, transform: Transform, image: Expr, block: Expr, first: Expr, row: Expr, column: Expr
