@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..knobs import Knobs, Value
 from ..targets.target import Target
 from ..workload import Workload
+from .scalar import readable, supported
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -38,7 +39,7 @@ class Template:
         family: the workload family it makes.
         arch: the target's architecture, "" for every one.
         needs: CPU features without which it does not apply.
-        dtypes: element types of the first output it makes; empty for all.
+        dtypes: element types that it takes for the anchor's operands and the first output; empty for all.
         build: makes the scheduled PrimFunc; its parameters are the workload's inputs, then its outputs, as stored.
         layouts: returns the workload with the operand layouts this template wants, or raises NotApplicable.
         cost: cycles on one core that the workload, with those layouts, is estimated to take; what templates compete by.
@@ -61,13 +62,17 @@ class Template:
             self.family == work.family
             and self.arch in ("", target.arch)
             and self.needs <= target.features
-            and (not self.dtypes or work.outputs[0].dtype in self.dtypes)
+            and (not self.dtypes or self.dtypes.issuperset(_types(work)))
         )
 
     @property
     def specificity(self) -> tuple[bool, int, bool]:
         """The key by which the most specific template comes last."""
         return (bool(self.arch), len(self.needs), bool(self.dtypes))
+
+
+def _types(work: Workload) -> set[str]:
+    return {each.dtype for each in (*work.inputs[: work.anchor_arity], work.outputs[0])}
 
 
 _TEMPLATES: list[Template] = []
@@ -95,11 +100,20 @@ def template(
 
 
 def candidates(work: Workload, target: Target) -> list[Template]:
-    """Return the templates that fit, the most specific first."""
+    """Return the templates that fit, the most specific first; none when the epilogue's operators are not all known."""
+    if not _computable(work):
+        return []
     for home in _HOMES:
         importlib.import_module(f".{home}", __package__)
     fitting = [each for each in _TEMPLATES if each.fits(work, target)]
     return sorted(fitting, key=lambda each: each.specificity, reverse=True)
+
+
+def _computable(work: Workload) -> bool:
+    """Return whether the scalar operations that every template's epilogue is made of have the program's types."""
+    operands = work.inputs[work.anchor_arity :] if work.epilogue else ()
+    steps = work.epilogue.steps if work.epilogue else ()
+    return all(readable(each.dtype) for each in operands) and all(supported(each.op, each.dtype) for each in steps)
 
 
 def choose_layouts(work: Workload, target: Target, accuracy: str = "default") -> Workload | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...registry import Registry
-from ...tvm_names import is_constant, shape_of
+from ...tvm_names import dtype_of, is_constant, shape_of
 from ...workload import Attribute, attributes
 from .pointwise import operator_name
 
@@ -36,8 +36,13 @@ class Anchor:
 FindTranspose = Callable[["Expr"], "Call | None"]
 _ANCHORS: Registry[Callable[[Call, FindTranspose], Anchor | None]] = Registry("anchor")
 
-#: Anchors that read transposed operands in place.
+#: Families that read transposed operands in place and store a transposed result.
 READS_TRANSPOSED = frozenset({"matmul"})
+
+
+def reads_transposed(call: Call) -> bool:
+    """Return whether a call becomes an anchor that reads transposed operands in place."""
+    return operator_name(call) == "matmul" and _is_matrix_product(call)
 
 
 def anchor_of(call: Call, transpose_of: FindTranspose) -> Anchor | None:
@@ -63,10 +68,19 @@ def _axes(call: Call, axes: object) -> tuple[int, ...]:
     return tuple(sorted(axis % rank for axis in chosen))
 
 
+def _keeps_type(call: Call) -> bool:
+    """Return whether operands and result are of one element type: families accumulate in the type they read."""
+    return {dtype_of(arg) for arg in call.args} == {dtype_of(call)}
+
+
+def _is_matrix_product(call: Call) -> bool:
+    return _keeps_type(call) and all(len(shape_of(arg)) >= 2 for arg in call.args)
+
+
 @_ANCHORS.register("nn.conv2d")
 def _conv2d(call: Call, _: FindTranspose) -> Anchor | None:
     attrs = call.attrs
-    if (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "OIHW"):
+    if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NCHW", "OIHW", "NCHW") or not _keeps_type(call):
         return None
     described: dict[str, Attribute] = {
         "strides": _ints(attrs.strides),
@@ -80,7 +94,7 @@ def _conv2d(call: Call, _: FindTranspose) -> Anchor | None:
 
 @_ANCHORS.register("matmul")
 def _matmul(call: Call, transpose_of: FindTranspose) -> Anchor | None:
-    if any(len(shape_of(each)) < 2 for each in call.args):
+    if not _is_matrix_product(call):
         return None
     operands, axes, views = [], [], []
     for operand in call.args:

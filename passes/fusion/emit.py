@@ -12,7 +12,7 @@ from .group import Group
 from .pointwise import is_pointwise, operator_name, scalar_constant, step_of, tensor_arguments
 
 if TYPE_CHECKING:
-    from tvm.relax import Call, Expr, Function, Var
+    from tvm.relax import BlockBuilder, Call, Expr, Function, Var
 
 #: The attribute under which a group function carries its workload as JSON.
 WORKLOAD = "tilewright.workload"
@@ -90,21 +90,44 @@ class GroupEmitter:
         return PointwiseProgram(len(given), tuple(steps))
 
     def function(self, workload: Workload) -> Function:
-        """Return the group's function: plain Relax operators over its operands."""
+        """Return the group's function: plain Relax operators over its operands.
+
+        Operands of the anchor go by their place, not by what they are: equal groups share the function, and where this
+        one reads a tensor twice another may read two.
+        """
         from tvm import relax
 
         builder = relax.BlockBuilder()
         params = [relax.Var(f"p{index}", each.ty) for index, each in enumerate(self.operands)]
-        known: dict[Expr, Expr] = dict(zip(self.operands, params, strict=True))
+        known: dict[Expr, Expr] = dict(zip(self.operands[self.arity :], params[self.arity :], strict=True))
+        views = {self.graph.position[view] for view in self.group.anchor.views} if self.group.anchor else set()
         with builder.function("group", params, private=True):
             with builder.dataflow():
                 for index, call in zip(self.group.members, self.calls, strict=True):
+                    if index in views:
+                        continue
                     args = [_substitute(arg, known) for arg in call.args]
+                    if self.group.anchor and index == self.group.seed:
+                        args = self._anchor_arguments(builder, call, params)
                     var = builder.emit(relax.Call(call.op, args, call.attrs, call.ty_args))
                     known[self.graph.bindings[index].var] = var
                 result = builder.emit_output(var)
             builder.emit_func_output(result)
         return builder.finalize()["group"].with_attr(WORKLOAD, workload.to_json())
+
+    def _anchor_arguments(self, builder: BlockBuilder, call: Call, params: list[Var]) -> list[Expr]:
+        """Return what the anchor reads: its parameters, through a transpose where it has a view of one."""
+        from tvm import relax
+
+        assert self.group.anchor
+        args: list[Expr] = []
+        for arg, param in zip(call.args, params[: self.arity], strict=True):
+            if arg in self.group.anchor.views:
+                view = self.graph.calls[self.graph.position[arg]]
+                args.append(builder.emit(relax.Call(view.op, [param], view.attrs, view.ty_args)))
+            else:
+                args.append(param)
+        return args
 
 
 def tensors_in(call: Call) -> list[Expr]:

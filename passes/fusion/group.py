@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...tvm_names import shape_of
 from ...workload import attributes
-from .anchors import READS_TRANSPOSED, Anchor, anchor_of, permutation
+from .anchors import READS_TRANSPOSED, Anchor, anchor_of, permutation, reads_transposed
 from .graph import Graph, variables_of
 from .pointwise import is_pointwise, operator_name
 
@@ -101,15 +101,13 @@ def _grow(graph: Graph, seed: int, taken: set[int]) -> list[int]:
 
 def _absorbable_transposes(graph: Graph) -> set[int]:
     """Return the transposes that every reader reads through."""
-    return {
-        index
-        for index, call in graph.calls.items()
-        if operator_name(call) == "permute_dims"
-        and all(
-            reader in graph.calls and operator_name(graph.calls[reader]) in READS_TRANSPOSED
-            for reader in graph.readers[graph.bindings[index].var]
-        )
-    }
+    found = set()
+    for index, call in graph.calls.items():
+        readers = graph.readers[graph.bindings[index].var]
+        through = [reader for reader in readers if reader in graph.calls and reads_transposed(graph.calls[reader])]
+        if operator_name(call) == "permute_dims" and readers and through == readers:
+            found.add(index)
+    return found
 
 
 def _absorb_output_transpose(graph: Graph, group: Group, taken: set[int]) -> None:

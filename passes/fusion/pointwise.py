@@ -39,7 +39,7 @@ def tensor_arguments(call: Call) -> list[Expr]:
 
 
 def scalar_constant(expr: Expr) -> int | float | bool | None:
-    """Return the value of a constant of one element whose rank cannot raise the result's, else None."""
+    """Return the value of a constant of one element, whatever its rank, else None."""
     if not is_constant(expr) or any(dim != 1 for dim in shape_of(expr)):
         return None
     value: int | float | bool = constant_value(expr).item()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def check(module: IRModule) -> None:
-    """Raise AssertionError unless ``main`` holds only group calls, reshapes and tuples, and every group has a workload."""
+    """Raise AssertionError unless ``main`` holds only calls of groups with workloads, reshapes and tuples."""
     from tvm.ir import GlobalVar
     from tvm.relax import Call
 

@@ -3,8 +3,8 @@
     x --conv2d--> y --relu--> z   -->   x --layout_transform--> x' --conv2d'--> y' --relu'--> z' --layout_transform--> z
 
 Kernels whose templates want a layout get it; kernels that follow (pointwise, reductions) take what their first operand
-already has; everything else reads and writes rows. A tensor is transformed once for each layout that somebody wants, and
-constants are packed here, at compile time.
+already has; everything else reads and writes rows. A tensor is transformed once for each layout that somebody wants,
+and constants are packed here, at compile time.
 """
 
 from __future__ import annotations
