@@ -34,10 +34,10 @@ def _check_precision(module: IRModule, _: PhaseContext) -> None:
     check(module)
 
 
-def _fuse(module: IRModule, _: PhaseContext) -> IRModule:
+def _fuse(module: IRModule, context: PhaseContext) -> IRModule:
     from ..passes.fusion import fuse
 
-    return fuse(module)
+    return fuse(module) if context.optimization >= 1 else fuse(module, limit=1)
 
 
 def _check_groups(module: IRModule, _: PhaseContext) -> None:
@@ -50,7 +50,10 @@ def _layout(module: IRModule, context: PhaseContext) -> IRModule:
     from ..passes.layout import assign_layouts
     from ..schedules.template import choose_layouts
 
-    return assign_layouts(module, lambda work: choose_layouts(work, context.target, context.accuracy))
+    accuracy = context.accuracy if context.optimization >= 3 else "exact"
+    if context.optimization < 2:
+        return assign_layouts(module, lambda work: None)
+    return assign_layouts(module, lambda work: choose_layouts(work, context.target, accuracy))
 
 
 def _schedule(module: IRModule, context: PhaseContext) -> IRModule:

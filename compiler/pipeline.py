@@ -19,7 +19,8 @@ class PhaseContext:
 
     Attributes:
         target: the machine to compile for.
-        optimization: 0 leaves out what only makes the library faster; 3 is everything.
+        optimization: 0 gives each operator a kernel of its own, 1 fuses operators, 2 also chooses layouts and packs
+            weights, 3 also the algorithms of ``accuracy``.
         accuracy: "exact", "default" or "fast": which algorithms may be chosen.
     """
 

@@ -8,7 +8,7 @@ from ...workload import Workload
 from ..rebuild import Rename, rebuild
 from .emit import WORKLOAD, GroupEmitter
 from .graph import graph_of
-from .group import Group, form_groups
+from .group import REGION_LIMIT, Group, form_groups
 
 if TYPE_CHECKING:
     from tvm.ir import GlobalVar, IRModule
@@ -21,18 +21,18 @@ def workload_of(function: object) -> Workload | None:
     return Workload.from_json(str(text)) if text else None
 
 
-def fuse(module: IRModule) -> IRModule:
+def fuse(module: IRModule, limit: int = REGION_LIMIT) -> IRModule:
     """Put every operator of ``main`` but the aliases into a group function that carries its workload.
 
     lv = conv2d(x, w); lv1 = add(lv, b); lv2 = relu(lv1)  -->  lv2 = fused_conv2d_add_relu(x, w, b)
 
-    Equal groups share one function. Constants stay in ``main`` and are passed as arguments, all but scalars.
+    ``limit`` bounds how many operators a group holds; at 1 none joins another. Equal groups share one function. Constants stay in ``main`` and are passed as arguments, all but scalars.
     """
     from tvm import relax
 
     main = module["main"]
     graph = graph_of(main)
-    emitting: dict[int, Group] = {group.members[-1]: group for group in form_groups(graph)}
+    emitting: dict[int, Group] = {group.members[-1]: group for group in form_groups(graph, limit)}
     hidden = {index for group in emitting.values() for index in group.members} - set(emitting)
     builder = relax.BlockBuilder()
     functions: dict[str, GlobalVar] = {}

@@ -84,12 +84,12 @@ class _Region:
         return first if self.fits(first) else None
 
 
-def _grow(graph: Graph, seed: int, taken: set[int]) -> list[int]:
+def _grow(graph: Graph, seed: int, taken: set[int], limit: int) -> list[int]:
     region = _Region(graph, taken, shape_of(graph.calls[seed]), {seed})
     if is_pointwise(graph.calls[seed]):
         region.add(seed)
     accepted = sorted(region.members)
-    while len(region.members) < REGION_LIMIT:
+    while len(region.members) < limit:
         reader = region.next_reader()
         if reader is None:
             break
@@ -122,7 +122,7 @@ def _absorb_output_transpose(graph: Graph, group: Group, taken: set[int]) -> Non
         group.members.append(readers[0])
 
 
-def form_groups(graph: Graph) -> list[Group]:
+def form_groups(graph: Graph, limit: int = REGION_LIMIT) -> list[Group]:
     """Return groups that hold every operator call but the aliases, in order of their last member.
 
     A call is a member of one group, but for transposes that several anchors read through.
@@ -144,7 +144,7 @@ def form_groups(graph: Graph) -> list[Group]:
         single = isinstance(graph.bindings[index].var.ty, TensorType)
         group = Group([index], index, opaque=True)
         if single and (anchor or is_pointwise(call)):
-            group = Group(_grow(graph, index, taken), index, anchor)
+            group = Group(_grow(graph, index, taken, limit), index, anchor)
             taken.update(group.members)
             _absorb_output_transpose(graph, group, taken)
         taken.update(group.members)
