@@ -37,3 +37,16 @@ def with_type(expr: Any, ty: Any) -> Any:
 
     _update_type(expr, ty)
     return expr
+
+
+def register_operator(name: str, description: str, infer_type: Any) -> None:
+    """Register a pure Relax operator of our own.
+
+    Args:
+        infer_type: from a call and the builder to the type of its result.
+    """
+    from tvm.ir import op
+
+    op._ffi_api.RegisterOp(name, description)
+    op.register_op_attr(name, "FInferType", infer_type)
+    op.register_op_attr(name, "FPurity", True)
