@@ -1,8 +1,8 @@
 """Depthwise convolution in blocked layout, with its epilogue.
 
-Data [N, C/b, H, W, b], weights [C/b, 1, KH, KW, b], output [N, C/b, OH, OW, b], b the lanes of a vector: every lane is a
-channel of its own. A tile of output pixels of one row stays in registers; the taps of a kernel's row are unrolled, so that
-a column of data is loaded once for all taps that read it.
+Data [N, C/b, H, W, b], weights [C/b, 1, KH, KW, b], output [N, C/b, OH, OW, b], b the lanes of a vector: every lane is
+a channel of its own. A tile of output pixels of one row stays in registers; the taps of a kernel's row are unrolled, so
+that a column of data is loaded once for all taps that read it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Matrix products: packed weights or batched activations, with their epilogue.
 
-A weight matrix is packed at compile time to [N/b, K, b], b the lanes of a vector, so that the product streams it once in
-order. Of a batched product both operands are activations: they are read through their transposes where they lie, and the
-second one is packed for each batch inside the kernel only when its columns are not vectors in memory already.
+A weight matrix is packed at compile time to [N/b, K, b], b the lanes of a vector, so that the product streams it once
+in order. Of a batched product both operands are activations: they are read through their transposes where they lie, and
+the second one is packed for each batch inside the kernel only when its columns are not vectors in memory already.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class _Writer:
         self.packs = not self.one_matrix and not in_place
 
     def write(self) -> None:
-        """Emit the loops: column tiles, all rows inside, or parts of the rows where columns are too few for the cores."""
+        """Emit column tiles with all rows inside, or parts of the rows where columns are too few for the cores."""
         product = self.product
         batches = math.prod(product.batch)
         columns = starts(balanced(self.blocks, self.vectors))
@@ -180,12 +180,14 @@ class _Writer:
                     panel, turns = vectors * product.depth, steps * turn[1]
                     prefetch(self.b, [block + vectors, 0, 0], 1, panel, turn[0] * steps + outer, turns)
                 with T.unroll(0, unroll) as inner:
-                    k = outer * unroll + inner + start
-                    sums.multiply_add(
-                        lambda at, lane: self._a_element(batch, row + at, k),
-                        lambda vector, lane: self._b_vector(batch, block + vector, k, lane),
-                    )
+                    self._step(batch, block, row, outer * unroll + inner + start)
         self._finish(batch, block, vectors, row)
+
+    def _step(self, batch: list[Expr], block: Expr, row: Expr, k: Expr) -> None:
+        self.sums.multiply_add(
+            lambda at, lane: self._a_element(batch, row + at, k),
+            lambda vector, lane: self._b_vector(batch, block + vector, k, lane),
+        )
 
     def _finish(self, batch: list[Expr], block: Expr, vectors: int, row: Expr) -> None:
         """Store a tile: whole vectors, but lane by lane what lies in the last, partly filled one."""

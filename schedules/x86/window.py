@@ -155,7 +155,7 @@ class WindowWriter:
         return -(-conv.out_height // chunks)
 
     def _row(self, place: Place, tiles: list[tuple[int, int]]) -> None:
-        """Emit one row of tiles (column, size): those without clipping in a loop for each size, the others one by one."""
+        """Emit a row of tiles (column, size): those without clipping in a loop for each size, the others singly."""
         inner = [tile for tile in tiles if self.conv.all_inside(*tile)]
         for size in dict.fromkeys(size for _, size in inner):
             same = [tile for tile in inner if tile[1] == size]

@@ -1,10 +1,11 @@
 """Winograd's minimal filtering F(m x m, 3 x 3): its matrices, and weights stored transformed.
 
-An output tile of m x m pixels is Y = A^T [(G g G^T) * (B^T d B)] A for a filter g of 3 x 3 and a data tile d of n x n, n = m + 2,
-with n^2 instead of 9 m^2 multiplications for each pair of channels. The matrices follow from Cook and Toom's algorithm at
-n - 1 finite points and infinity (S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray, Fast
-Algorithms for Convolutional Neural Networks, 2015): with f_i the product of all a_i - a_j, row i of B^T holds the
-coefficients of the product of all x - a_j, j != i, row i of G the powers of a_i divided by f_i, column i of A^T the powers.
+An output tile of m x m pixels is Y = A^T [(G g G^T) * (B^T d B)] A for a filter g of 3 x 3 and a data tile d of n x n,
+n = m + 2, with n^2 instead of 9 m^2 multiplications for each pair of channels. The matrices follow from Cook and Toom's
+algorithm at n - 1 finite points and infinity (S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and
+S. Gray, Fast Algorithms for Convolutional Neural Networks, 2015): with f_i the product of all a_i - a_j, row i of B^T
+holds the coefficients of the product of all x - a_j, j != i, row i of G the powers of a_i divided by f_i, column i of
+A^T the powers.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class WinogradLayout(Layout):
         """Return the transformed weights, computed in float64 and rounded once."""
         out_channels, in_channels = array.shape[:2]
         g = _float64(transforms(self.tile).weight)
-        points = np.einsum("ai,ocij,bj->aboc", g, array.astype(np.float64), g, optimize=True)
+        points = np.moveaxis(g @ array.astype(np.float64) @ g.T, (2, 3), (0, 1))
         points = np.pad(points, ((0, 0), (0, 0), (0, -out_channels % self.block), (0, 0)))
         blocked = points.reshape(len(g) ** 2, -1, self.block, in_channels).transpose(0, 1, 3, 2)
         return np.ascontiguousarray(blocked.astype(array.dtype))
@@ -102,12 +103,13 @@ class WinogradLayout(Layout):
         inverse = self.recovery
         size = inverse.shape[1]
         points = array.transpose(0, 1, 3, 2).reshape(size, size, -1, shape[1])[:, :, : shape[0]]
-        return np.einsum("ia,aboc,jb->ocij", inverse, points, inverse, optimize=True).astype(array.dtype)
+        weights: NDArray[np.generic] = inverse @ np.moveaxis(points.astype(np.float64), (0, 1), (2, 3)) @ inverse.T
+        return weights.astype(array.dtype)
 
     @property
     def recovery(self) -> NDArray[np.float64]:
         """The pseudo-inverse of G, 3 x n."""
-        return np.linalg.pinv(_float64(transforms(self.tile).weight))
+        return np.asarray(np.linalg.pinv(_float64(transforms(self.tile).weight)), np.float64)
 
 
 def _float64(matrix: Matrix) -> NDArray[np.float64]:
