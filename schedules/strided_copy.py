@@ -32,6 +32,7 @@ class StridedCopy:
         finish: applied to every element; None stores it as it is.
         base: offsets into source and destination.
         cores: how many threads to share the work among.
+        parallel: whether threads may share it; False inside a loop that they share already.
     """
 
     def __init__(
@@ -41,12 +42,13 @@ class StridedCopy:
         loops: Sequence[Loop],
         lanes: int,
         finish: Finish | None = None,
-        base: tuple[int, int] = (0, 0),
+        base: tuple[Expr, Expr] = (0, 0),
         cores: int = 1,
+        parallel: bool = True,
     ) -> None:
         self.source, self.destination, self.loops = source, destination, list(loops)
         self.lanes, self.finish, self.base, self.cores = lanes, finish, base, cores
-        self.parallel = math.prod(each.extent for each in loops) >= PARALLEL_STEPS
+        self.parallel = parallel and math.prod(each.extent for each in loops) >= PARALLEL_STEPS
 
     def emit(self) -> None:
         """Emit the loops."""
@@ -126,7 +128,7 @@ class StridedCopy:
         return self.finish(value, [place[at] for at in range(len(self.loops))]) if self.finish else value
 
     def _offset(self, place: dict[int, Expr], side: int) -> Expr:
-        total: Expr = tirx.const(self.base[side], "int32")
+        total: Expr = tirx.const(0, "int32") + self.base[side]
         for at, index in place.items():
             total = total + index * self.loops[at].strides[side]
         return total

@@ -73,6 +73,8 @@ class Workload:
     Attributes:
         family: "conv2d", "matmul", "softmax", "pointwise", ...: which templates may make it.
         attrs: sorted pairs of attribute and value of the anchor ("strides", "padding", "groups", "axis", ...).
+        inner: the programs between the stages of an anchor that has several ("attention"). Value 0 of each is what the
+            stage before made; its other operands are inputs of the anchor.
     """
 
     family: str
@@ -81,6 +83,7 @@ class Workload:
     attrs: tuple[tuple[str, Attribute], ...] = ()
     anchor_arity: int = 0
     epilogue: PointwiseProgram | None = None
+    inner: tuple[PointwiseProgram, ...] = ()
 
     def attr(self, name: str) -> Any:
         """Return an attribute of the anchor. Raises KeyError when it has none of that name."""
@@ -115,7 +118,8 @@ class Workload:
             outputs=tuple(_tensor_type(each) for each in data["outputs"]),
             attrs=_attrs(data["attrs"]),
             anchor_arity=data["anchor_arity"],
-            epilogue=epilogue and PointwiseProgram(epilogue["operands"], tuple(map(_step, epilogue["steps"]))),
+            epilogue=epilogue and _program(epilogue),
+            inner=tuple(map(_program, data["inner"])),
         )
 
 
@@ -136,6 +140,10 @@ def _layout(data: dict[str, Any]) -> Layout:
     if "tile" in data:
         return WinogradLayout(**data)
     return Layout(**data)
+
+
+def _program(data: dict[str, Any]) -> PointwiseProgram:
+    return PointwiseProgram(data["operands"], tuple(map(_step, data["steps"])))
 
 
 def _step(data: dict[str, Any]) -> PointwiseStep:
