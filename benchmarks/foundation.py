@@ -32,6 +32,7 @@ from . import footprint
 from .models import DEFAULT_FOLDER, MODELS, Arrays, write_model
 
 _PEER = "onnxruntime"
+_MODELS = ("resnet50", "mobilenet_v2", "vit_b16", "bert_base", "minilm")
 _DIGITS = Path(__file__).resolve().parents[1] / "examples/digits"
 _FUNCTIONS = [f"tilewright_{name}" for name in ("create", "error", "free", "info", "profile", "run")]
 _SYSTEM = {"ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "linux-vdso.so.1"}
@@ -206,7 +207,7 @@ def measure(name: str, run: Callable[[], list[Figure]]) -> list[Figure]:
 
 def main() -> int:
     """Measure the chosen models; return 1 when a figure misses its bar."""
-    known = ("digits", *MODELS)
+    known = ("digits", *_MODELS)
     parser = argparse.ArgumentParser(description="Measure what the foundation must show.")
     parser.add_argument("names", nargs="*", metavar="MODEL", help=f"any of {', '.join(known)}; default: all")
     parser.add_argument(
@@ -222,7 +223,7 @@ def main() -> int:
         parser.error(f"unknown model '{unknown[0]}'; known: {', '.join(known)}")
     options.out.mkdir(parents=True, exist_ok=True)
     runs: dict[str, Callable[[], list[Figure]]] = {
-        name: partial(model_figures, name, options.models, options.out, options.seconds) for name in MODELS
+        name: partial(model_figures, name, options.models, options.out, options.seconds) for name in _MODELS
     }
     runs["digits"] = partial(demo_figures, options.out, options.seconds)
     figures = [figure for name in options.names or known for figure in measure(name, runs[name])]

@@ -27,6 +27,7 @@ Arrays = dict[str, NDArray[Any]]
 
 DEFAULT_FOLDER = Path("build/models")
 TOKENS = 128
+_STEPS, _FEATURES, _UNITS = 50, 128, 256
 _SEED = 20240229
 _BRANCH_SCALE = 0.25
 _EXPORTERS: dict[str, dict[str, Any]] = {
@@ -43,6 +44,9 @@ class BenchModel:
         build: returns the torch module in inference mode.
         inputs: returns one set of inputs, by name and in the module's order.
         outputs: names of the outputs, in order.
+        batch: how many samples the first axis of every input and output holds.
+        parts: returns the outputs as they are to be compared: where one output holds values of very different sizes,
+            each kind by itself.
     """
 
     name: str
@@ -50,6 +54,8 @@ class BenchModel:
     build: Callable[[], Any]
     inputs: Callable[[], Arrays]
     outputs: tuple[str, ...]
+    batch: int = 1
+    parts: Callable[[Arrays], Arrays] = dict
 
 
 def write_model(name: str, folder: Path = DEFAULT_FOLDER, exporter: str = "torchscript") -> Path:
@@ -67,7 +73,7 @@ def write_model(name: str, folder: Path = DEFAULT_FOLDER, exporter: str = "torch
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                _as_tuple(model.build()),
+                as_tuple(model.build()),
                 tuple(torch.from_numpy(array) for array in inputs.values()),
                 str(temporary),
                 input_names=list(inputs),
@@ -80,8 +86,8 @@ def write_model(name: str, folder: Path = DEFAULT_FOLDER, exporter: str = "torch
     return path
 
 
-def _as_tuple(module: Any) -> Any:
-    """Return a module that gives the tensors of a ``transformers`` model's output as a tuple."""
+def as_tuple(module: Any) -> Any:
+    """Return a module that takes the inputs by position and gives the outputs as a tuple of tensors."""
     import torch
 
     class AsTuple(torch.nn.Module):
@@ -91,7 +97,8 @@ def _as_tuple(module: Any) -> Any:
 
         def forward(self, *inputs: Any) -> tuple[Any, ...]:
             names = self.module.main_input_names
-            return tuple(self.module(**dict(zip(names, inputs, strict=True))).to_tuple())
+            result = self.module(**dict(zip(names, inputs, strict=True)))
+            return (result,) if isinstance(result, torch.Tensor) else tuple(result.to_tuple())
 
     return AsTuple().eval()
 
@@ -109,7 +116,7 @@ def _seeded(make: Callable[[], Any], input_names: tuple[str, ...]) -> Any:
     return module
 
 
-def _calibrated(module: Any, branch_ends: list[Any]) -> Any:
+def _calibrated(module: Any, branch_ends: list[Any], batches: list[Arrays]) -> Any:
     """Return the model with quiet residual branches and statistics of its own inputs in each batch normalization."""
     import torch
 
@@ -121,8 +128,8 @@ def _calibrated(module: Any, branch_ends: list[Any]) -> Any:
         norm.momentum = None
         norm.train()
     with torch.no_grad():
-        for seed in range(2):
-            module(torch.from_numpy(np.concatenate([_image(seed * 8 + each)["pixel_values"] for each in range(8)])))
+        for batch in batches:
+            module(*map(torch.from_numpy, batch.values()))
     return module.eval()
 
 
@@ -132,7 +139,7 @@ def _resnet50() -> Any:
     config = ResNetConfig(num_labels=1000)
     module = _seeded(lambda: ResNetForImageClassification(config), ("pixel_values",))
     blocks = [block for stage in module.resnet.encoder.stages for block in stage.layers]
-    return _calibrated(module, [block.layer[-1].normalization for block in blocks])
+    return _calibrated(module, [block.layer[-1].normalization for block in blocks], [_images(8), _images(8, 8)])
 
 
 def _mobilenet_v2() -> Any:
@@ -141,7 +148,7 @@ def _mobilenet_v2() -> Any:
     config = MobileNetV2Config(num_labels=1000)
     module = _seeded(lambda: MobileNetV2ForImageClassification(config), ("pixel_values",))
     blocks = [block for block in module.mobilenet_v2.layer if block.use_residual]
-    return _calibrated(module, [block.reduce_1x1.normalization for block in blocks])
+    return _calibrated(module, [block.reduce_1x1.normalization for block in blocks], [_images(8), _images(8, 8)])
 
 
 def _vit_b16() -> Any:
@@ -149,6 +156,29 @@ def _vit_b16() -> Any:
 
     config = ViTConfig(num_labels=1000)
     return _seeded(lambda: ViTForImageClassification(config), ("pixel_values",))
+
+
+def _yolov5m() -> Any:
+    from .yolov5 import YoloV5m
+
+    module = _seeded(YoloV5m, ("images",))
+    return _calibrated(module, module.residual_norms(), [_image(seed, 40) for seed in range(2)])
+
+
+def _lstm() -> Any:
+    import torch
+
+    class Sequence(torch.nn.Module):
+        """All hidden states of the last layer, [batch, steps, units]."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = torch.nn.LSTM(_FEATURES, _UNITS, num_layers=2, batch_first=True)
+
+        def forward(self, sequence: Any) -> Any:
+            return self.lstm(sequence)[0]
+
+    return _seeded(Sequence, ("sequence",))
 
 
 _BERT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -179,17 +209,43 @@ def _minilm_folder() -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def _image(seed: int = 0) -> Arrays:
-    """Return a normalized image of smooth shapes with noise on them, so that neighbouring pixels are alike."""
+def _image(seed: int = 0, cells: int = 14) -> Arrays:
+    """Return a normalized image of smooth shapes with noise on them, so that neighbouring pixels are alike.
+
+    Its sides have 16 pixels for each cell.
+    """
     draw = np.random.default_rng(_SEED + seed)
-    coarse = draw.standard_normal((1, 3, 14, 14))
+    coarse = draw.standard_normal((1, 3, cells, cells))
     smooth = coarse.repeat(16, axis=2).repeat(16, axis=3)
     return {"pixel_values": (smooth + 0.3 * draw.standard_normal(smooth.shape)).astype("float32")}
 
 
-def _tokens() -> Arrays:
+def _images(count: int, first: int = 0) -> Arrays:
+    return _stacked([_image(first + each) for each in range(count)])
+
+
+def _large_image() -> Arrays:
+    return {"images": _image(cells=40)["pixel_values"]}
+
+
+def _stacked(samples: list[Arrays]) -> Arrays:
+    return {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _sequence() -> Arrays:
     draw = np.random.default_rng(_SEED)
-    used = TOKENS - 20
+    return {"sequence": draw.standard_normal((1, _STEPS, _FEATURES)).astype("float32")}
+
+
+def _detections(outputs: Arrays) -> Arrays:
+    """Return boxes, in pixels, and scores, up to 1, apart."""
+    found = outputs["detections"]
+    return {"boxes": found[:, :4], "scores": found[:, 4:]}
+
+
+def _tokens(seed: int = 0) -> Arrays:
+    draw = np.random.default_rng(_SEED + seed)
+    used = TOKENS - 20 + seed
     mask = np.zeros((1, TOKENS), "int64")
     mask[:, :used] = 1
     kinds = np.zeros((1, TOKENS), "int64")
@@ -210,14 +266,26 @@ def _sentence() -> Arrays:
 
 
 _HIDDEN = ("last_hidden_state",)
+_BERT_OUTPUTS = (*_HIDDEN, "pooler_output")
 MODELS = {
     model.name: model
     for model in (
         BenchModel("resnet50", "ResNet-50, 224 x 224", _resnet50, _image, ("logits",)),
         BenchModel("mobilenet_v2", "MobileNetV2, 224 x 224", _mobilenet_v2, _image, ("logits",)),
         BenchModel("vit_b16", "ViT-B/16, 224 x 224", _vit_b16, _image, ("logits",)),
-        BenchModel("bert_base", "BERT-base, 128 tokens", _bert_base, _tokens, (*_HIDDEN, "pooler_output")),
+        BenchModel("bert_base", "BERT-base, 128 tokens", _bert_base, _tokens, _BERT_OUTPUTS),
         BenchModel("minilm", "all-MiniLM-L6-v2 (trained weights), 128 tokens", _minilm, _sentence, _HIDDEN),
+        BenchModel("lstm", "LSTM, 2 layers of 256 units, 50 steps", _lstm, _sequence, ("states",)),
+        BenchModel("yolov5m", "YOLOv5m, 640 x 640", _yolov5m, _large_image, ("detections",), parts=_detections),
+        BenchModel("resnet50_b8", "ResNet-50, 224 x 224, batch 8", _resnet50, lambda: _images(8), ("logits",), 8),
+        BenchModel(
+            "bert_base_b8",
+            "BERT-base, 128 tokens, batch 8",
+            _bert_base,
+            lambda: _stacked([_tokens(each) for each in range(8)]),
+            _BERT_OUTPUTS,
+            8,
+        ),
     )
 }
 
