@@ -82,7 +82,7 @@ def balanced(extent: int, limit: int) -> list[tuple[int, int]]:
 def unrolled_loop(extent: int, unroll: int) -> list[tuple[int, int, int]]:
     """Cut a loop into (start, steps, unroll): whole steps first, then the rest as one."""
     steps, rest = divmod(extent, unroll)
-    return [(0, steps, unroll), *([(steps * unroll, 1, rest)] if rest else [])]
+    return [run for run in ((0, steps, unroll), (steps * unroll, 1, rest)) if run[1] * run[2]]
 
 
 def starts(runs: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
