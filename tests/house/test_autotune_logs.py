@@ -57,7 +57,8 @@ def test_the_schema_is_one() -> None:
 
 def test_a_record_of_a_real_workload_fits() -> None:
     VALIDATOR.validate(record())
-    work = Workload("pointwise", (TensorType((), "bool"),), (TensorType((), "float16"),))
+    scale = PointwiseProgram(1, (PointwiseStep("nn.relu", (0,), "float16"),))
+    work = Workload("attention", (TensorType((), "bool"),), (TensorType((), "float16"),), inner=(scale, scale))
     VALIDATOR.validate({**record(), "workload": json.loads(work.to_json())})
 
 
