@@ -93,15 +93,22 @@ class _Expansion:
         """Return a step's visible state, its state and its cell: after a sequence's end the state stays as it was."""
         if "lengths" not in self.optional:
             return new_h, new_h, new_c
-        lengths = self.reshaped(self.optional["lengths"], (self.batch, 1))
-        inside = self.do(relax.op.greater(lengths, relax.const(time, dtype_of(lengths))))
+        inside = self._longer_than(time)
         kept = [self.do(relax.op.where(inside, new, old)) for new, old in ((new_h, h), (new_c, c))]
         return self.do(relax.op.where(inside, new_h, self.const(0.0))), kept[0], kept[1]
 
     def _initial(self, name: str, direction: int) -> Expr:
-        if name in self.optional:
-            return self.part(self.optional[name], direction)
-        return relax.op.zeros((self.batch, self.units), self.dtype)
+        if name not in self.optional:
+            return relax.op.zeros((self.batch, self.units), self.dtype)
+        state = self.part(self.optional[name], direction)
+        if "lengths" not in self.optional:
+            return state
+        return self.do(relax.op.where(self._longer_than(0), state, self.const(0.0)))
+
+    def _longer_than(self, time: int) -> Expr:
+        """Return for each sequence whether it has a step of this number, as [B, 1]."""
+        lengths = self.reshaped(self.optional["lengths"], (self.batch, 1))
+        return self.do(relax.op.greater(lengths, relax.const(time, dtype_of(lengths))))
 
     def peephole(self, direction: int, gate: int, c: Expr) -> Expr:
         """Return what the cell adds to a gate."""

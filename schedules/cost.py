@@ -45,6 +45,20 @@ def _layer_norm(work: Workload) -> float:
     return 8.0 * math.prod(work.output.shape)
 
 
+@_ANCHOR_FLOPS.register("recurrent")
+def _recurrent(work: Workload) -> float:
+    *_, units = work.inputs[0].shape
+    return 2.0 * math.prod(work.inputs[0].shape) * units
+
+
+@_ANCHOR_FLOPS.register("attention")
+def _attention(work: Workload) -> float:
+    *_, depth, keys = (work.inputs[1].shape[axis] for axis in work.attr("k_axes"))
+    columns: int = work.inputs[2].shape[work.attr("v_axes")[-1]]
+    scores = math.prod(work.output.shape) // max(columns, 1) * keys
+    return scores * (2.0 * depth + 2.0 * columns + 5.0)
+
+
 def flops(work: Workload) -> float:
     """Return the floating-point operations of one run; a multiply-add counts two, an epilogue step one an element."""
     anchor = _ANCHOR_FLOPS.get(work.family)

@@ -16,7 +16,8 @@ lengths         [B] int32             how many steps each sequence has, else all
 
 and gives every state [S, B, D, H] (zero after a sequence's end), the last one [D, B, H] and, for an LSTM, the last cell
 [D, B, H]. S steps, B sequences, D directions, G gates, H units. Gates stand in ONNX's order: LSTM i, o, f, c; GRU z, r,
-h. A reverse direction begins with the last step of each sequence; its states stand at their inputs' places.
+h. A reverse direction begins with the last step of each sequence; its states stand at their inputs' places. After its
+end a sequence keeps its last state; one without steps ends with zeros, whatever its initial state, as in onnxruntime.
 """
 
 from __future__ import annotations

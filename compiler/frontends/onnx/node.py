@@ -65,6 +65,10 @@ class Node:
         value = self._value(name, default)
         return value.decode() if isinstance(value, bytes) else str(value)
 
+    def get_strings(self, name: str) -> tuple[str, ...]:
+        """Return an attribute of strings, none where the node does not state it."""
+        return tuple(each.decode() for each in self._value(name, ()))
+
     def get_tensor(self, name: str) -> TensorProto | None:
         """Return a tensor attribute, or None."""
         value = self._value(name, None)
