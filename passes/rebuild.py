@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .expressions import operands_of, with_operands
+
 if TYPE_CHECKING:
     from tvm.relax import BlockBuilder, Expr, Function, VarBinding
 
@@ -16,15 +18,10 @@ Transform = Callable[["VarBinding", Rename], "Expr | None"]
 
 def substitute(expr: Expr, known: dict[Expr, Expr]) -> Expr:
     """Return an expression with its variables replaced, inside calls and tuples too."""
-    from tvm.relax import Call, Tuple, TupleGetItem
-
-    if isinstance(expr, Call):
-        return Call(expr.op, [substitute(arg, known) for arg in expr.args], expr.attrs, expr.ty_args)
-    if isinstance(expr, Tuple):
-        return Tuple([substitute(each, known) for each in expr.fields])
-    if isinstance(expr, TupleGetItem):
-        return TupleGetItem(substitute(expr.tuple_value, known), expr.index)
-    return known.get(expr, expr)
+    operands = operands_of(expr)
+    if not operands:
+        return known.get(expr, expr)
+    return with_operands(expr, [substitute(operand, known) for operand in operands])
 
 
 def rebuild(main: Function, builder: BlockBuilder, transform: Transform, finish: Rename | None = None) -> None:

@@ -53,7 +53,9 @@ def evaluate(program: PointwiseProgram | None, anchor: Array, operands: Sequence
 def epilogues(draw: Any, shape: Shape) -> Epilogue:
     """Draw an epilogue of a result of this shape: operands of any shape that broadcasts to it, constants, diamonds."""
     names = draw(st.lists(st.sampled_from((*_UNARY, *_BINARY)), max_size=4))
-    kinds = [draw(st.sampled_from(("tensor", "tensor", "const", "anchor"))) if each in _BINARY else "" for each in names]
+    kinds = [
+        draw(st.sampled_from(("tensor", "tensor", "const", "anchor"))) if each in _BINARY else "" for each in names
+    ]
     operands = tuple(TensorType(draw(_broadcast_to(shape)), "float32") for each in kinds if each == "tensor")
     steps: list[PointwiseStep] = []
     last, used = 0, 0

@@ -14,6 +14,8 @@ from tilewright.targets.host import read_machine
 from tilewright.targets.target import Target
 from tilewright.workload import Workload
 
+Shape = tuple[int, ...]
+
 #: The levels that this machine runs, each with vectors of another width.
 LEVELS = tuple(
     target
@@ -26,7 +28,9 @@ LEVELS = tuple(
 def machines(draw: Any) -> Target:
     """Draw a level with so many cores and so small a second-level cache that small kernels are cut in chunks."""
     target = draw(st.sampled_from(LEVELS))
-    facts = replace(target.facts, cores=draw(st.sampled_from((1, 2, 16))), l2_bytes=draw(st.sampled_from((1 << 10, 1 << 20))))
+    facts = replace(
+        target.facts, cores=draw(st.sampled_from((1, 2, 16))), l2_bytes=draw(st.sampled_from((1 << 10, 1 << 20)))
+    )
     return replace(target, facts=facts)
 
 
@@ -44,3 +48,17 @@ def build(draw: Any, template: Template, work: Workload, target: Target) -> Any:
         return kernel
     drawn = {name: draw(st.sampled_from(values), label=name) for name, values in asked.space.items()}
     return template.build(work, target, Knobs(drawn))
+
+
+def stored(logical: Shape, axes: Shape) -> Shape:
+    """Return the shape of a tensor whose transpose by ``axes`` has the logical shape."""
+    shape = [0] * len(axes)
+    for size, axis in zip(logical, axes, strict=True):
+        shape[axis] = size
+    return tuple(shape)
+
+
+def orders(rank: int) -> st.SearchStrategy[Shape]:
+    """Draw an order of axes, half of the time the natural one."""
+    natural = tuple(range(rank))
+    return st.one_of(st.just(natural), st.permutations(natural).map(tuple))

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...recurrent import Recurrence
 from ...registry import Registry
 from ...tvm_names import dtype_of, is_constant, shape_of
 from ...workload import Attribute, attributes
-from .pointwise import operator_name
+from ..expressions import axes_of, ints, operator_name, permutation_of
 
 if TYPE_CHECKING:
     from tvm.relax import Call, Expr, Var
@@ -34,7 +35,7 @@ class Anchor:
 
 #: Finds the transpose that defines an expression, None for anything else.
 FindTranspose = Callable[["Expr"], "Call | None"]
-_ANCHORS: Registry[Callable[[Call, FindTranspose], Anchor | None]] = Registry("anchor")
+ANCHORS: Registry[Callable[[Call, FindTranspose], Anchor | None]] = Registry("anchor")
 
 #: Families that read transposed operands in place and store a transposed result.
 READS_TRANSPOSED = frozenset({"matmul"})
@@ -47,25 +48,8 @@ def reads_transposed(call: Call) -> bool:
 
 def anchor_of(call: Call, transpose_of: FindTranspose) -> Anchor | None:
     """Return the anchor a call is, None for an operator that no family describes."""
-    row = _ANCHORS.get(operator_name(call))
+    row = ANCHORS.get(operator_name(call))
     return row(call, transpose_of) if row else None
-
-
-def permutation(call: Call) -> tuple[int, ...]:
-    """Return the axes of a ``permute_dims``, non-negative."""
-    rank = len(shape_of(call.args[0]))
-    axes = reversed(range(rank)) if call.attrs.axes is None else call.attrs.axes
-    return tuple(int(axis) % rank for axis in axes)
-
-
-def _ints(values: object) -> tuple[int, ...]:
-    return tuple(int(value) for value in values)  # type: ignore[attr-defined]
-
-
-def _axes(call: Call, axes: object) -> tuple[int, ...]:
-    rank = len(shape_of(call.args[0]))
-    chosen = range(rank) if axes is None else _ints(axes)
-    return tuple(sorted(axis % rank for axis in chosen))
 
 
 def _keeps_type(call: Call) -> bool:
@@ -77,22 +61,22 @@ def _is_matrix_product(call: Call) -> bool:
     return _keeps_type(call) and all(len(shape_of(arg)) >= 2 for arg in call.args)
 
 
-@_ANCHORS.register("nn.conv2d")
+@ANCHORS.register("nn.conv2d")
 def _conv2d(call: Call, _: FindTranspose) -> Anchor | None:
     attrs = call.attrs
     if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NCHW", "OIHW", "NCHW") or not _keeps_type(call):
         return None
     described: dict[str, Attribute] = {
-        "strides": _ints(attrs.strides),
-        "padding": _ints(attrs.padding),
-        "dilation": _ints(attrs.dilation),
+        "strides": ints(attrs.strides),
+        "padding": ints(attrs.padding),
+        "dilation": ints(attrs.dilation),
         "groups": int(attrs.groups),
         "constant_weight": is_constant(call.args[1]),
     }
     return Anchor("conv2d", tuple(call.args), attributes(described))
 
 
-@_ANCHORS.register("matmul")
+@ANCHORS.register("matmul")
 def _matmul(call: Call, transpose_of: FindTranspose) -> Anchor | None:
     if not _is_matrix_product(call):
         return None
@@ -100,53 +84,58 @@ def _matmul(call: Call, transpose_of: FindTranspose) -> Anchor | None:
     for operand in call.args:
         transpose = transpose_of(operand)
         operands.append(transpose.args[0] if transpose is not None else operand)
-        axes.append(permutation(transpose) if transpose is not None else tuple(range(len(shape_of(operand)))))
+        axes.append(permutation_of(transpose) if transpose is not None else tuple(range(len(shape_of(operand)))))
         views += [operand] if transpose is not None else []
     described = {"a_axes": axes[0], "b_axes": axes[1], "out_axes": tuple(range(len(shape_of(call))))}
     return Anchor("matmul", tuple(operands), attributes(described), tuple(views))
 
 
-@_ANCHORS.register("nn.softmax")
+@ANCHORS.register("nn.softmax")
 def _softmax(call: Call, _: FindTranspose) -> Anchor:
     axis = int(call.attrs.axis) % len(shape_of(call))
     return Anchor("softmax", tuple(call.args), attributes({"axis": axis}))
 
 
-@_ANCHORS.register("nn.layer_norm")
+@ANCHORS.register("nn.layer_norm")
 def _layer_norm(call: Call, _: FindTranspose) -> Anchor | None:
-    axes = _axes(call, call.attrs.axes)
+    axes = axes_of(call)
     rank = len(shape_of(call))
     if axes != tuple(range(rank - len(axes), rank)):
         return None
     return Anchor("layer_norm", tuple(call.args), attributes({"axes": axes, "epsilon": float(call.attrs.epsilon)}))
 
 
-@_ANCHORS.register("nn.max_pool2d", "nn.avg_pool2d")
+@ANCHORS.register("nn.max_pool2d", "nn.avg_pool2d")
 def _pool2d(call: Call, _: FindTranspose) -> Anchor | None:
     attrs = call.attrs
     if attrs.layout != "NCHW":
         return None
     described: dict[str, Attribute] = {
         "kind": operator_name(call).split(".")[1][:3],
-        "window": _ints(attrs.pool_size),
-        "strides": _ints(attrs.strides),
-        "padding": _ints(attrs.padding),
-        "dilation": _ints(attrs.dilation),
+        "window": ints(attrs.pool_size),
+        "strides": ints(attrs.strides),
+        "padding": ints(attrs.padding),
+        "dilation": ints(attrs.dilation),
         "count_include_pad": bool(attrs.count_include_pad),
     }
     return Anchor("pool2d", tuple(call.args), attributes(described))
 
 
-@_ANCHORS.register("sum", "mean", "max", "min", "prod")
+@ANCHORS.register("sum", "mean", "max", "min", "prod")
 def _reduce(call: Call, _: FindTranspose) -> Anchor:
     described: dict[str, Attribute] = {
         "kind": operator_name(call),
-        "axes": _axes(call, call.attrs.axis),
+        "axes": axes_of(call),
         "keepdims": bool(call.attrs.keepdims),
     }
     return Anchor("reduce", tuple(call.args), attributes(described))
 
 
-@_ANCHORS.register("permute_dims")
+@ANCHORS.register("permute_dims")
 def _transpose(call: Call, _: FindTranspose) -> Anchor:
-    return Anchor("transpose", tuple(call.args), attributes({"axes": permutation(call)}))
+    return Anchor("transpose", tuple(call.args), attributes({"axes": permutation_of(call)}))
+
+
+@ANCHORS.register("tilewright.recurrent")
+def _recurrent(call: Call, _: FindTranspose) -> Anchor:
+    return Anchor("recurrent", tuple(call.args), Recurrence.of(dict(call.attrs.items())).attributes())

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from ...tvm_names import dtype_of, shape_of
 from ...workload import PointwiseProgram, PointwiseStep, TensorType, Workload, attributes
+from ..expressions import is_tensor, operator_name
+from ..rebuild import substitute
 from .graph import Graph
 from .group import Group
-from .pointwise import is_pointwise, operator_name, scalar_constant, step_of, tensor_arguments
+from .pointwise import is_pointwise, scalar_constant, step_of
 
 if TYPE_CHECKING:
     from tvm.relax import BlockBuilder, Call, Expr, Function, Var
@@ -53,7 +55,7 @@ class GroupEmitter:
         return Workload(
             family=anchor.family if anchor else "pointwise",
             inputs=tuple(tensor_type(each) for each in self.operands),
-            outputs=(tensor_type(self.result),),
+            outputs=_output_types(self.result),
             attrs=anchor.attrs if anchor else (),
             anchor_arity=self.arity,
             epilogue=epilogue if epilogue.steps else None,
@@ -73,7 +75,7 @@ class GroupEmitter:
         """Return the pointwise members as a program; appends what they read from outside to ``operands``."""
         variables = {self.graph.bindings[index].var: self.graph.calls[index] for index in self.group.members}
         pointwise = {var: call for var, call in variables.items() if is_pointwise(call)}
-        read = dict.fromkeys(arg for call in pointwise.values() for arg in tensor_arguments(call))
+        read = dict.fromkeys(arg for call in pointwise.values() for arg in tensors_in(call))
         outside = [arg for arg in read if arg not in variables]
         scalars = {arg: value for arg in outside if (value := scalar_constant(arg)) is not None}
         self.operands += [arg for arg in outside if arg not in scalars]
@@ -86,7 +88,7 @@ class GroupEmitter:
             steps.append(PointwiseStep("const", (), dtype_of(scalar), attributes({"value": value})))
         for var, call in pointwise.items():
             index[var] = len(given) + len(steps)
-            steps.append(step_of(call, tuple(index[arg] for arg in tensor_arguments(call))))
+            steps.append(step_of(call, tuple(index[arg] for arg in tensors_in(call))))
         return PointwiseProgram(len(given), tuple(steps))
 
     def function(self, workload: Workload) -> Function:
@@ -106,7 +108,7 @@ class GroupEmitter:
                 for index, call in zip(self.group.members, self.calls, strict=True):
                     if index in views:
                         continue
-                    args = [_substitute(arg, known) for arg in call.args]
+                    args = [substitute(arg, known) for arg in call.args]
                     if self.group.anchor and index == self.group.seed:
                         args = self._anchor_arguments(builder, call, params)
                     var = builder.emit(relax.Call(call.op, args, call.attrs, call.ty_args))
@@ -137,11 +139,10 @@ def tensors_in(call: Call) -> list[Expr]:
 
 def tensors_in_arg(arg: Expr) -> list[Expr]:
     """Return the tensors one argument holds."""
-    from tvm.relax import TensorType as RelaxTensor
     from tvm.relax import Tuple
 
     parts = list(arg.fields) if isinstance(arg, Tuple) else [arg]
-    return [each for each in parts if isinstance(getattr(each, "ty", None), RelaxTensor)]
+    return [each for each in parts if is_tensor(each)]
 
 
 def _output_types(result: Var) -> tuple[TensorType, ...]:
@@ -149,11 +150,3 @@ def _output_types(result: Var) -> tuple[TensorType, ...]:
 
     types = result.ty.fields if isinstance(result.ty, TupleType) else [result.ty]
     return tuple(TensorType(tuple(map(int, each.shape.values)), str(each.dtype)) for each in types)
-
-
-def _substitute(expr: Expr, known: dict[Expr, Expr]) -> Expr:
-    from tvm.relax import Tuple
-
-    if isinstance(expr, Tuple):
-        return Tuple([_substitute(each, known) for each in expr.fields])
-    return known.get(expr, expr)

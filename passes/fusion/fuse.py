@@ -26,7 +26,8 @@ def fuse(module: IRModule, limit: int = REGION_LIMIT) -> IRModule:
 
     lv = conv2d(x, w); lv1 = add(lv, b); lv2 = relu(lv1)  -->  lv2 = fused_conv2d_add_relu(x, w, b)
 
-    ``limit`` bounds how many operators a group holds; at 1 none joins another. Equal groups share one function. Constants stay in ``main`` and are passed as arguments, all but scalars.
+    ``limit`` bounds how many operators a group holds; at 1 none joins another. Equal groups share one function.
+    Constants stay in ``main`` and are passed as arguments, all but scalars.
     """
     from tvm import relax
 

@@ -6,8 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..expressions import variables_of
+
 if TYPE_CHECKING:
-    from tvm.relax import Call, Expr, Function, Var, VarBinding
+    from tvm.relax import Call, Function, Var, VarBinding
 
 
 @dataclass
@@ -25,22 +27,6 @@ class Graph:
     calls: dict[int, Call] = field(default_factory=dict)
     position: dict[Var, int] = field(default_factory=dict)
     readers: dict[Var, list[int]] = field(default_factory=lambda: defaultdict(list))
-
-
-def variables_of(expr: Expr) -> list[Var]:
-    """Return the variables an expression reads, in order, repeated as often as they stand in it."""
-    from tvm.relax import Call, Tuple, TupleGetItem, Var
-
-    if isinstance(expr, Var):
-        return [expr]
-    parts: list[Expr] = []
-    if isinstance(expr, Call):
-        parts = list(expr.args)
-    elif isinstance(expr, Tuple):
-        parts = list(expr.fields)
-    elif isinstance(expr, TupleGetItem):
-        parts = [expr.tuple_value]
-    return [var for part in parts for var in variables_of(part)]
 
 
 def graph_of(function: Function) -> Graph:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from ...tvm_names import shape_of
 from ...workload import attributes
-from .anchors import READS_TRANSPOSED, Anchor, anchor_of, permutation, reads_transposed
-from .graph import Graph, variables_of
-from .pointwise import is_pointwise, operator_name
+from ..expressions import operator_name, permutation_of, variables_of
+from .anchors import READS_TRANSPOSED, Anchor, anchor_of, reads_transposed
+from .graph import Graph
+from .pointwise import is_pointwise
 
 if TYPE_CHECKING:
     from tvm.relax import Call, Expr
@@ -117,7 +118,7 @@ def _absorb_output_transpose(graph: Graph, group: Group, taken: set[int]) -> Non
     if call is None or readers[0] in taken or operator_name(call) != "permute_dims":
         return
     if group.anchor and group.anchor.family in READS_TRANSPOSED:
-        attrs = attributes(dict(group.anchor.attrs) | {"out_axes": permutation(call)})
+        attrs = attributes(dict(group.anchor.attrs) | {"out_axes": permutation_of(call)})
         group.anchor = replace(group.anchor, attrs=attrs)
         group.members.append(readers[0])
 
@@ -142,7 +143,7 @@ def form_groups(graph: Graph, limit: int = REGION_LIMIT) -> list[Group]:
             continue
         anchor = None if is_pointwise(call) else anchor_of(call, transpose_of)
         single = isinstance(graph.bindings[index].var.ty, TensorType)
-        group = Group([index], index, opaque=True)
+        group = Group([index], index, anchor, opaque=anchor is None)
         if single and (anchor or is_pointwise(call)):
             group = Group(_grow(graph, index, taken, limit), index, anchor)
             taken.update(group.members)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from ...layout import Layout
 from ...tvm_names import constant_value, dtype_of, is_constant, shape_of
 from ...workload import TensorType, Workload
+from ..expressions import constant, variables_of
 from ..fusion import workload_of
 from ..fusion.emit import WORKLOAD
-from ..fusion.graph import variables_of
 from ..rebuild import substitute
 from .follow import follow
 from .repack import emit_pack, emit_unpack
@@ -94,14 +94,12 @@ class _Assigner:
 
     def _as_layout(self, expr: Expr, layout: Layout | None) -> Expr:
         """Return a tensor stored in a layout: itself, a packed constant, or a copy made once."""
-        from tvm.relax import const
-
         if self._layout(expr) == layout:
             return expr
         key = (expr, layout)
         if key not in self.copies:
             if layout and is_constant(expr):
-                self.copies[key] = const(layout.pack(constant_value(expr)))
+                self.copies[key] = constant(layout.pack(constant_value(expr)))
             else:
                 self.copies[key] = self._transform(expr, layout)
         return self.copies[key]

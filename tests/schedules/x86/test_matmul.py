@@ -9,23 +9,13 @@ from epilogues import assert_kernel_computes, epilogues
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Array
-from x86_kernels import build, machines, template_named
+from x86_kernels import Shape, build, machines, orders, stored, template_named
 
 from tilewright.targets.target import Target
 from tilewright.workload import TensorType, Workload, attributes
 
 RULES = settings(max_examples=30, deadline=None, derandomize=True)
 SIZES = st.one_of(st.integers(1, 9), st.integers(1, 70), st.sampled_from((16, 32, 48, 64)))
-
-Shape = tuple[int, ...]
-
-
-def stored(logical: Shape, axes: Shape) -> Shape:
-    """Return the shape of a tensor whose transpose by ``axes`` has the logical shape."""
-    shape = [0] * len(axes)
-    for size, axis in zip(logical, axes, strict=True):
-        shape[axis] = size
-    return tuple(shape)
 
 
 def reference(work: Workload) -> Any:
@@ -56,12 +46,6 @@ def check(draw: Any, target: Target, a: Shape, b: Shape, axes: tuple[Shape, Shap
     if len(b) == 2:
         work = template.layouts(work, target)
     assert_kernel_computes(build(draw, template, work, target), work, target, reference(work), out_axes=out_axes)
-
-
-def orders(rank: int) -> st.SearchStrategy[Shape]:
-    """Draw an order of axes, half of the time the natural one."""
-    natural = tuple(range(rank))
-    return st.one_of(st.just(natural), st.permutations(natural).map(tuple))
 
 
 @RULES
