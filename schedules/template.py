@@ -110,9 +110,10 @@ def candidates(work: Workload, target: Target) -> list[Template]:
 
 
 def _computable(work: Workload) -> bool:
-    """Return whether the scalar operations that every template's epilogue is made of have the program's types."""
+    """Return whether the scalar operations that every template's programs are made of have the programs' types."""
     operands = work.inputs[work.anchor_arity :] if work.epilogue else ()
-    steps = work.epilogue.steps if work.epilogue else ()
+    programs = (*work.inner, *([work.epilogue] if work.epilogue else []))
+    steps = [step for program in programs for step in program.steps]
     return all(readable(each.dtype) for each in operands) and all(supported(each.op, each.dtype) for each in steps)
 
 

@@ -1,5 +1,6 @@
 """Templates for x86."""
 
+from . import attention as attention
 from . import conv2d as conv2d
 from . import depthwise_conv2d as depthwise_conv2d
 from . import matmul as matmul
