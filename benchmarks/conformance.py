@@ -1,18 +1,20 @@
-"""ONNX's own backend tests through the importer: ``python benchmarks/conformance.py [--only NAME] [--failures]``.
+"""ONNX's own backend tests: ``python benchmarks/conformance.py [--only NAME] [--failures] [--library] [--sample N]``.
 
-Every case of tensors is imported and run by TVM's own lowering, and its outputs are compared with those that onnx
-carries. A case is "inapplicable" when onnx gives it sequences, strings or sub-byte types, "unsupported" when the
-importer refuses it with a sentence, "wrong" when its values differ, and "failed" when anything else goes wrong.
+Every case of tensors is imported and run by TVM's own lowering, or with ``--library`` compiled to a library and run by
+the runtime, and its outputs are compared with those that onnx carries. A case is "inapplicable" when onnx gives it
+sequences, strings or sub-byte types, "unsupported" when the importer or the compiler refuses it with a sentence,
+"wrong" when its values differ, and "failed" when anything else goes wrong.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from relax_runner import run_module  # noqa: E402 - the tests' helper
 
+from tilewright.compiler.frontends.model import ImportedModel  # noqa: E402
 from tilewright.compiler.frontends.onnx import import_onnx  # noqa: E402
+from tilewright.compiler.package.build import build  # noqa: E402
+from tilewright.compiler.phases import PHASES  # noqa: E402
+from tilewright.compiler.pipeline import PhaseContext, run_phases  # noqa: E402
 from tilewright.errors import UserError  # noqa: E402
+from tilewright.runtime import load  # noqa: E402
+from tilewright.targets.host import host_target  # noqa: E402
 
 #: Operators whose inputs past the first are shapes, axes, scales and the like: they are made constants, because a
 #: static compiler needs their values.
@@ -51,7 +59,25 @@ def operators_of(case: Any) -> list[str]:
     return [node.op_type for node in case.model.graph.node]
 
 
-def run_case(case: Any, folder: Path) -> str:
+#: Runs an imported model on inputs, with a folder for its files.
+Run = Callable[[ImportedModel, Sequence[Any], Path], list[Any]]
+
+
+def run_lowered(imported: ImportedModel, inputs: Sequence[Any], folder: Path) -> list[Any]:
+    """Run an imported model by TVM's own lowering."""
+    return run_module(imported.module, inputs)
+
+
+def run_library(imported: ImportedModel, inputs: Sequence[Any], folder: Path) -> list[Any]:
+    """Run an imported model as a library, on one thread."""
+    target = host_target()
+    module = run_phases(imported.module, PHASES, PhaseContext(target), lambda event: None)
+    path = folder / "model.so"
+    build(module, imported.signature, name="model", target=target, jobs=1).save(path)
+    return [np.asarray(each) for each in load(path, threads=1)(*inputs)]
+
+
+def run_case(case: Any, folder: Path, run: Run = run_lowered) -> str:
     """Return what became of a case: "passed", or why it did not."""
     for inputs, outputs in case.data_sets:
         if not all(isinstance(each, np.ndarray | np.generic) and each.dtype != object for each in (*inputs, *outputs)):
@@ -66,7 +92,9 @@ def run_case(case: Any, folder: Path) -> str:
         except Exception as error:  # noqa: BLE001 - the sweep goes on
             return f"failed: import: {error}"
         try:
-            results = run_module(imported.module, [free[spec.name] for spec in imported.signature.inputs])
+            results = run(imported, [free[spec.name] for spec in imported.signature.inputs], folder)
+        except UserError as error:
+            return f"unsupported: {error}"
         except Exception as error:  # noqa: BLE001
             return f"failed: run: {error}"
         for expected, result in zip(outputs, results, strict=True):
@@ -113,20 +141,28 @@ def _compare(case: Any, expected: Any, result: Any) -> str:
     return f"values differ by {np.nanmax(np.abs(pair[0] - pair[1])):.3g}"
 
 
+def _sample(chosen: list[Any], count: int) -> Iterator[Any]:
+    """Yield the first cases of each set of operators."""
+    for _, group in itertools.groupby(sorted(chosen, key=operators_of), operators_of):
+        yield from itertools.islice(group, count)
+
+
 def main() -> None:
     """Run the sweep and print its summary."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--failures", action="store_true", help="print every case that did not pass")
+    parser.add_argument("--library", action="store_true", help="compile each case and run the library")
+    parser.add_argument("--sample", type=int, default=0, help="at most so many cases of a set of operators")
     options = parser.parse_args()
     verdicts: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
-        for case in cases():
-            if options.only in case.name:
-                verdict = run_case(case, Path(folder))
-                verdicts[verdict.split(":")[0]] += 1
-                if options.failures and verdict != "passed":
-                    print(f"{case.name}: {verdict.splitlines()[0][:300]}", flush=True)
+        chosen = [case for case in cases() if options.only in case.name]
+        for case in _sample(chosen, options.sample) if options.sample else chosen:
+            verdict = run_case(case, Path(folder), run_library if options.library else run_lowered)
+            verdicts[verdict.split(":")[0]] += 1
+            if options.failures and verdict != "passed":
+                print(f"{case.name}: {verdict.splitlines()[0][:300]}", flush=True)
     print(", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()))
 
 

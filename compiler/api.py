@@ -71,7 +71,8 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
     note(PhaseEvent("import", time.perf_counter() - start, imported.module))
     last = PHASE_NAMES.index(request.stop_after) if request.stop_after else len(PHASE_NAMES)
     phases = [phase for phase in PHASES if PHASE_NAMES.index(phase.name) <= last]
-    module = run_phases(imported.module, phases, PhaseContext(target, request.optimization, request.accuracy), note)
+    context = PhaseContext(target, request.optimization, request.accuracy, imported.origins)
+    module = run_phases(imported.module, phases, context, note)
     if last < PHASE_NAMES.index("plan"):
         return None
     artifact = build(

@@ -59,7 +59,7 @@ def _layout(module: IRModule, context: PhaseContext) -> IRModule:
 def _schedule(module: IRModule, context: PhaseContext) -> IRModule:
     from .scheduling import schedule
 
-    return schedule(module, context.target)
+    return schedule(module, context.target, context.origins)
 
 
 def _check_scheduled(module: IRModule, context: PhaseContext) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..targets.target import Target
@@ -22,11 +22,13 @@ class PhaseContext:
         optimization: 0 gives each operator a kernel of its own, 1 fuses operators, 2 also chooses layouts and packs
             weights, 3 also the algorithms of ``accuracy``.
         accuracy: "exact", "default" or "fast": which algorithms may be chosen.
+        origins: the model's node for the name of each variable, as the importer gives it.
     """
 
     target: Target
     optimization: int = 3
     accuracy: str = "default"
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..errors import UserError
+from ..passes.expressions import operator_name
 from ..passes.fusion import workload_of
 from ..passes.rebuild import Rename, rebuild
 from ..schedules.cost import flops, operand_bytes
@@ -17,13 +20,19 @@ if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
 
-def schedule(module: IRModule, target: Target) -> IRModule:
+def schedule(module: IRModule, target: Target, origins: Mapping[str, str] | None = None) -> IRModule:
     """Make a kernel for every group.
 
     lv = fused_conv2d_relu(x, w)  -->  lv = call_tir(fused_conv2d_relu, (x, w), out_ty)
 
     The most specific template that takes the workload makes the kernel; what no template takes is legalized from the
     group's body and given the generic schedule.
+
+    Args:
+        origins: the model's node for each variable's name, to name the node that has no kernel.
+
+    Raises:
+        UserError: an operator that neither a template nor TVM lowers to one kernel.
     """
     from tvm import relax
     from tvm.ir import GlobalVar
@@ -33,7 +42,11 @@ def schedule(module: IRModule, target: Target) -> IRModule:
     for variable, function in module.functions_items():
         work = workload_of(function)
         if work is not None:
-            kernels[variable.name_hint] = builder.add_func(kernel_of(function, work, target), variable.name_hint)
+            try:
+                kernel = kernel_of(function, work, target)
+            except UserError as error:
+                raise UserError(f"{_origin(module, variable, origins or {})}{error}") from error
+            kernels[variable.name_hint] = builder.add_func(kernel, variable.name_hint)
 
     def transform(binding: VarBinding, rename: Rename) -> Expr:
         value = rename(binding.value)
@@ -43,6 +56,17 @@ def schedule(module: IRModule, target: Target) -> IRModule:
 
     rebuild(module["main"], builder, transform)
     return builder.finalize()
+
+
+def _origin(module: IRModule, function: GlobalVar, origins: Mapping[str, str]) -> str:
+    """Return the node whose group function this is, as the head of a sentence; empty when it is not known."""
+    from tvm import relax
+
+    for binding in (binding for block in module["main"].body.blocks for binding in block.bindings):
+        called = isinstance(binding.value, relax.Call) and binding.value.op.same_as(function)
+        if called and binding.var.name in origins:
+            return f"node {origins[binding.var.name]}: "
+    return ""
 
 
 def _out_types(result: Type) -> list[Type] | Type:
@@ -64,8 +88,22 @@ def kernel_of(function: Function, work: Workload, target: Target) -> PrimFunc:
     return kernel.with_attr("tilewright.flops", float(flops(work))).with_attr("tilewright.bytes", operand_bytes(work))
 
 
+#: What TVM's lowering leaves of operators that it lowers to loops.
+_LOWERED = frozenset({"call_tir"})
+
+
+def _operators(function: Function) -> list[str]:
+    from tvm import relax
+
+    calls = [binding.value for block in function.body.blocks for binding in block.bindings]
+    return [operator_name(call) for call in calls if isinstance(call, relax.Call)]
+
+
 def legalize(function: Function) -> PrimFunc:
-    """Return one unscheduled PrimFunc for a group function: TVM's own lowering of its body, fused into one kernel."""
+    """Return one unscheduled PrimFunc for a group function: TVM's own lowering of its body, fused into one kernel.
+
+    Raises UserError for an operator that TVM does not lower to loops (a sort calls its runtime library).
+    """
     from tvm import relax
 
     builder = relax.BlockBuilder()
@@ -75,10 +113,11 @@ def legalize(function: Function) -> PrimFunc:
         with builder.dataflow():
             result = builder.emit_output(relax.Call(group, params))
         builder.emit_func_output(result)
-    passes = [relax.transform.LegalizeOps(), relax.transform.FuseTIR(), relax.transform.DeadCodeElimination()]
-    module = builder.finalize()
-    for each in passes:
-        module = each(module)
+    module = relax.transform.LegalizeOps()(builder.finalize())
+    whole = [name for name in _operators(module["group"]) if name not in _LOWERED]
+    if whole:
+        raise UserError(f"the operator {', '.join(whole)} has no kernel for these operands; express it by others")
+    module = relax.transform.DeadCodeElimination()(relax.transform.FuseTIR()(module))
     (kernel,) = [each for name, each in module.functions_items() if name.name_hint != "main"]
     return kernel
 

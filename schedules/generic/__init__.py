@@ -1,3 +1,3 @@
 """Templates for every target."""
 
-from . import layer_norm, layout_transform, pointwise, pool2d, reduce, softmax, transpose  # noqa: F401
+from . import cumsum, layer_norm, layout_transform, pointwise, pool2d, reduce, softmax, topk, transpose  # noqa: F401
