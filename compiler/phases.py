@@ -36,8 +36,12 @@ def _check_precision(module: IRModule, _: PhaseContext) -> None:
 
 def _fuse(module: IRModule, context: PhaseContext) -> IRModule:
     from ..passes.fusion import fuse
+    from ..passes.fusion.attention import join_attention
+    from ..schedules.template import choose_layouts
 
-    return fuse(module) if context.optimization >= 1 else fuse(module, limit=1)
+    if context.optimization < 1:
+        return fuse(module, limit=1)
+    return join_attention(fuse(module), lambda work: choose_layouts(work, context.target) is not None)
 
 
 def _check_groups(module: IRModule, _: PhaseContext) -> None:

@@ -245,8 +245,11 @@ class _Writer:
         sums.clear(sums.rows)
         for start, steps, unroll in unrolled_loop(depth, self.unroll):
             with T.serial(0, steps) as outer, T.unroll(0, unroll) as inner:
-                k = outer * unroll + inner + start
-                sums.multiply_add(lambda at, lane, k=k: element(at, k), lambda at, lane, k=k: vector(at, k, lane))
+                self._step(sums, outer * unroll + inner + start, element, vector)
+
+    @staticmethod
+    def _step(sums: RegisterTile, k: Expr, element: Any, vector: Any) -> None:
+        sums.multiply_add(lambda at, _: element(at, k), lambda at, lane: vector(at, k, lane))
 
     def _score_tiles(self, batch: list[Expr], base: Expr, row: Expr, rows: int) -> None:
         """Emit the scores of a tile of rows with their program; those past the last key are minus infinity."""
@@ -256,8 +259,8 @@ class _Writer:
             with T.serial(0, count) as at:
                 self._score_tile(batch, base, row, rows, (at * size + first, size), [(0, 1, self.lanes)])
         if rest:
-            whole = [(0, 1, self.lanes)] if self._same_for_all_keys(self.score_operands) else _vectors(0, rest, self.lanes)
-            self._score_tile(batch, base, row, rows, (full, 1), whole)
+            reach = self.lanes if self._same_for_all_keys(self.score_operands) else rest
+            self._score_tile(batch, base, row, rows, (full, 1), _vectors(0, reach, self.lanes))
             with T.serial(0, rows) as at:
                 for start, _, width in _vectors(rest, self.lanes, self.lanes):
                     with lane_loop(width) as lane:
@@ -286,9 +289,8 @@ class _Writer:
                 for start, _, width in lanes:
                     with lane_loop(width) as lane:
                         key = (block + vector) * self.lanes + start + lane
-                        value = self._apply(
-                            self.on_scores, sums.sum(at, vector, lane + start), self.score_operands, [*batch, row + at, key]
-                        )
+                        value = sums.sum(at, vector, lane + start)
+                        value = self._apply(self.on_scores, value, self.score_operands, [*batch, row + at, key])
                         T.buffer_store(self.scores, value, [at, key])
 
     def _same_for_all_keys(self, operands: list[tuple[Any, TensorType]]) -> bool:

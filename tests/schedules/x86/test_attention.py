@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from epilogues import epilogues, evaluate
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +15,7 @@ from kernel_runner import Array, run_workload
 from workloads import step
 from x86_kernels import LEVELS, Shape, build, machines, orders, stored, template_named
 
-from tilewright.schedules.template import build_kernel
+from tilewright.schedules.template import build_kernel, choose_layouts
 from tilewright.workload import PointwiseProgram, TensorType, Workload, attributes
 
 RULES = settings(max_examples=40, deadline=None, derandomize=True)
@@ -108,3 +111,76 @@ def test_any_attention(data, target, rows, keys, depth, columns, batch):
     wanted, magnitude = evaluate(work.epilogue, expected(work, *arrays[:arity]), arrays[arity:])
     (result,) = run_workload(kernel, work, arrays, target)
     np.testing.assert_allclose(result, wanted.transpose(axes[3]), rtol=1e-5, atol=2e-6 * max(1.0, magnitude))
+
+
+def softmax_of(q: Array, k: Array, v: Array, mask: Array | None, target: Any, guard: bool = False) -> Array:
+    """Run an attention of operands in the order that models keep them: [batch, length, heads, depth]."""
+    program, operands = scaled_and_masked(None if mask is None else mask.shape, "float32")
+    (batch, rows, count, depth), keys = q.shape, k.shape[1]
+    work = attention(
+        (batch, count, rows, depth),
+        (batch, count, depth, keys),
+        (batch, count, keys, depth),
+        ((0, 2, 1, 3), (0, 2, 3, 1), (0, 2, 1, 3), (0, 2, 1, 3)),
+        (program, NAN_TO_ZERO if guard else NOTHING),
+        operands,
+    )
+    kernel = build_kernel(work, target)
+    assert kernel is not None
+    (result,) = run_workload(kernel, work, [q, k, v, *([] if mask is None else [mask])], target)
+    return result
+
+
+def drawn(*shape: int) -> Array:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype("float32")
+
+
+@pytest.mark.parametrize("target", LEVELS, ids=lambda target: target.name)
+@pytest.mark.parametrize(
+    ("rows", "keys", "count", "depth"), [(197, 197, 2, 64), (1, 77, 3, 80), (77, 1, 3, 32), (5, 2100, 1, 16)]
+)
+def test_agrees_with_torch(target, rows, keys, count, depth):
+    """Lengths that no vector divides, one query, one key, long contexts; a causal mask is a mask like any other."""
+    q, k, v = drawn(1, rows, count, depth), drawn(1, keys, count, depth), drawn(1, keys, count, depth)
+    mask = np.where(np.tri(rows, keys, keys - rows) > 0, np.float32(0), np.float32("-inf")).astype("float32")
+    mask[:, 0] = 0
+    wide = (torch.from_numpy(np.array(each)).double().transpose(1, 2) for each in (q, k, v))
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        *wide, attn_mask=torch.from_numpy(mask).double(), scale=0.5
+    )
+    result = softmax_of(q, k, v, mask, target)
+    np.testing.assert_allclose(result, wanted.transpose(1, 2).numpy(), rtol=1e-5, atol=3e-6)
+
+
+@pytest.mark.parametrize("target", LEVELS, ids=lambda target: target.name)
+def test_rows_that_may_see_no_key(target):
+    """Their probabilities are 0 / 0: not a number, and zero where the model guards them."""
+    q, k, v = drawn(1, 3, 1, 8), drawn(1, 21, 1, 8), drawn(1, 21, 1, 8)
+    mask = np.zeros((3, 21), "float32")
+    mask[1] = -np.inf
+    plain, guarded = (softmax_of(q, k, v, mask, target, guard) for guard in (False, True))
+    assert np.isnan(plain[0, 1]).all()
+    assert (guarded[0, 1] == 0).all()
+    assert np.isfinite(guarded).all()
+    np.testing.assert_allclose(plain[0, ::2], guarded[0, ::2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("target", LEVELS, ids=lambda target: target.name)
+def test_large_scores_do_not_overflow(target):
+    q, k, v = drawn(1, 4, 1, 16) * 1000, drawn(1, 19, 1, 16) * 1000, drawn(1, 19, 1, 16)
+    result = softmax_of(q, k, v, None, target)
+    wide = (torch.from_numpy(np.array(each)).double().transpose(1, 2) for each in (q, k, v))
+    wanted = torch.nn.functional.scaled_dot_product_attention(*wide, scale=0.5)
+    np.testing.assert_allclose(result, wanted.transpose(1, 2).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_other_element_types_and_values_with_batches_of_their_own_are_left_to_others():
+    shapes = ((3, 4, 5), (3, 5, 6), (3, 6, 5))
+    natural = ((0, 1, 2),) * 4
+    target = LEVELS[0]
+    work = attention(*shapes, natural)
+    assert choose_layouts(work, target) == work
+    half = tuple(replace(each, dtype="float16") for each in work.inputs)
+    assert choose_layouts(replace(work, inputs=half), target) is None
+    broadcast = attention((1, 4, 5), (1, 5, 6), (3, 6, 5), natural)
+    assert choose_layouts(replace(broadcast, outputs=(TensorType((3, 4, 5), "float32"),)), target) is None
