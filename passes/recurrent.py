@@ -1,8 +1,8 @@
 """The operator ``relax.tilewright.recurrent``: a whole LSTM, GRU or RNN after its input projection.
 
-Relax has no such operator. This module registers ours: the type of its result, and its meaning as plain Relax operators,
-one step after the other. The expansion is what the operator's kernels are tested against; kernels are made by the
-templates of the family ``recurrent``.
+Relax has no such operator. This module registers ours: the type of its result, and its meaning as plain Relax
+operators, one step after the other. The expansion is what the operator's kernels are tested against; kernels are made
+by the templates of the family ``recurrent``.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def _layer_norm(work: Workload) -> float:
 
 @_ANCHOR_FLOPS.register("recurrent")
 def _recurrent(work: Workload) -> float:
-    *_, units = work.inputs[0].shape
+    units: int = work.inputs[0].shape[-1]
     return 2.0 * math.prod(work.inputs[0].shape) * units
 
 

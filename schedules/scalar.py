@@ -23,13 +23,18 @@ def evaluate(program: PointwiseProgram, operands: list[Expr]) -> Expr:
     Raises:
         UserError: for an operator that no scalar operation is registered for.
     """
+    bindings = Bindings()
+    return bindings.close(evaluate_in(bindings, program, operands))
+
+
+def evaluate_in(bindings: Bindings, program: PointwiseProgram, operands: list[Expr]) -> Expr:
+    """Return the program's result, as ``evaluate``, in terms of values that the bindings hold."""
     if len(operands) != program.operands:
         raise ValueError(f"the program takes {program.operands} operands, not {len(operands)}")
-    bindings = Bindings()
     values = [bindings.bind(each) for each in operands]
     for step in program.steps:
         values.append(bindings.bind(_apply(bindings, step, [values[index] for index in step.args])))
-    return bindings.close(values[-1])
+    return values[-1]
 
 
 def supported(op: str, dtype: str) -> bool:

@@ -166,7 +166,7 @@ class _Layer:
 
     def _is_whole(self, lengths: Operand, steps: int) -> bool:
         """Return whether every sequence is known to have all the steps."""
-        return lengths is None or bool(is_constant(lengths) and (constant_value(lengths) >= steps).all())
+        return lengths is None or bool(is_constant(lengths) and constant_value(lengths).astype(int).min() >= steps)
 
     def _activations(self) -> tuple[tuple[Activation, ...], ...]:
         defaults = KINDS[self.kind].activations
