@@ -53,9 +53,9 @@ def _recurrent(work: Workload) -> float:
 
 @_ANCHOR_FLOPS.register("attention")
 def _attention(work: Workload) -> float:
-    *_, depth, keys = (work.inputs[1].shape[axis] for axis in work.attr("k_axes"))
+    depth, keys = (work.inputs[1].shape[axis] for axis in work.attr("k_axes")[-2:])
     columns: int = work.inputs[2].shape[work.attr("v_axes")[-1]]
-    scores = math.prod(work.output.shape) // max(columns, 1) * keys
+    scores: float = math.prod(work.output.shape) // max(columns, 1) * keys
     return scores * (2.0 * depth + 2.0 * columns + 5.0)
 
 
