@@ -39,7 +39,7 @@ class Bindings:
         if dtype_of(value) == "bool":
             return tirx.NE(self.bind(number_of(value, "int32")), tirx.const(0, "int32"))
         variable = tirx.Var(f"v{len(self._bound)}", dtype_of(value))
-        self._bound.append((variable, value))
+        self._bound.append((variable, _unbounded(value)))
         return variable
 
     def close(self, result: Expr) -> Expr:
@@ -55,6 +55,18 @@ class Bindings:
         for coefficient in coefficients[-2::-1]:
             total = self.bind(total * x + tirx.const(coefficient, dtype))
         return total
+
+
+def _unbounded(value: Expr) -> Expr:
+    """Return a value of which the analyzer infers no bounds.
+
+    It takes a float ``select`` for an interval between both values, and fails where that is multiplied or divided by a
+    variable. It does not look through a cast of bits, which costs no instruction.
+    """
+    dtype = dtype_of(value)
+    if not isinstance(value, tirx.Select) or dtype not in _INTEGER:
+        return value
+    return tirx.reinterpret(dtype, tirx.reinterpret(_INTEGER[dtype], value))
 
 
 def number_of(condition: Expr, dtype: str) -> Expr:

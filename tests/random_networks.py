@@ -91,9 +91,9 @@ class Network:
 
     def opaque(self) -> Any:
         value = self.choose()
-        kind = self.draw(st.sampled_from(("cumsum", "slice", "split")))
-        if kind == "cumsum":
-            return op.cumsum(value, 0)
+        kind = self.draw(st.sampled_from(("flip", "cumsum", "slice", "split")))
+        if kind in ("flip", "cumsum"):
+            return getattr(op, kind)(value, 0)
         if kind == "slice" or shape_of(value)[-1] < 2:
             return op.strided_slice(value, [0], [0], [max(1, shape_of(value)[0] - 1)])
         parts = self.emit(op.split(value, [1], axis=-1))

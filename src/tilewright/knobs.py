@@ -25,7 +25,7 @@ class Knobs:
     def choice(self, name: str, candidates: Sequence[int], default: int) -> int:
         """Return the value of a knob. Raises ValueError when an override lies outside the candidates."""
         value = self._overrides.get(name, default)
-        if value not in candidates or not isinstance(value, int):
+        if type(value) is not int or value not in candidates:
             raise ValueError(f"knob '{name}' cannot be {value!r}: it is one of {tuple(candidates)}")
         self.space[name] = tuple(candidates)
         self.chosen[name] = value

@@ -32,10 +32,16 @@ class Layout:
     name: str
 
     def __post_init__(self) -> None:
-        if sorted(re.findall(r"[A-Z]", self.name)) != sorted(self.axes):
-            raise ValueError(f"layout {self.name} does not hold the axes {self.axes}")
-        if "".join(match.group(0) for match in _TOKEN.finditer(self.name)) != self.name:
+        tokens = [match.groups() for match in _TOKEN.finditer(self.name)]
+        if "".join(part for token in tokens for part in token if part) != self.name:
             raise ValueError(f"'{self.name}' is not a layout")
+        if sorted(axis for axis, *_ in tokens if axis) != sorted(set(self.axes)) or len(set(self.axes)) < len(self.axes):
+            raise ValueError(f"layout {self.name} does not hold the axes {self.axes}, each once")
+        blocked = [axis.upper() for _, _, axis in tokens if axis]
+        if not set(blocked) <= set(self.axes) or len(set(blocked)) < len(blocked):
+            raise ValueError(f"layout {self.name} blocks an axis that it does not have, or one twice")
+        if any(block and int(block) < 2 for _, block, _ in tokens):
+            raise ValueError(f"layout {self.name} has a block of less than two elements")
 
     @cached_property
     def dims(self) -> tuple[tuple[int, int], ...]:

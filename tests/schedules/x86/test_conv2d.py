@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import pytest
 import torch
 from epilogues import Epilogue, assert_kernel_computes, epilogues
 from hypothesis import given, settings
