@@ -26,13 +26,17 @@ _TILE = 4  # output columns whose windows share loads
 
 
 def layouts(work: Workload, target: Target) -> Workload:
-    """Ask for channels in blocks of one vector where they fill half of one."""
+    """Ask for channels in blocks of one vector where they fill half of one.
+
+    Not where an operand of lower rank has channels that end within a block: it has no padding to read there.
+    """
     lanes = target.lanes(work.output.dtype)
     channels = work.output.shape[1]
-    if channels * 2 < lanes:
+    extra = work.inputs[work.anchor_arity :]
+    short = any(len(each.shape) == 3 and each.shape[0] == channels for each in extra)
+    if channels * 2 < lanes or (short and channels % lanes):
         raise NotApplicable
     blocked = Layout("NCHW", f"NCHW{lanes}c")
-    extra = work.inputs[work.anchor_arity :]
     followers = [blocked if len(each.shape) == 4 and each.shape[1] == channels else None for each in extra]
     return work.with_layouts((blocked, *followers), (blocked,))
 

@@ -35,7 +35,8 @@ class Layout:
         tokens = [match.groups() for match in _TOKEN.finditer(self.name)]
         if "".join(part for token in tokens for part in token if part) != self.name:
             raise ValueError(f"'{self.name}' is not a layout")
-        if sorted(axis for axis, *_ in tokens if axis) != sorted(set(self.axes)) or len(set(self.axes)) < len(self.axes):
+        axes = [axis for axis, *_ in tokens if axis]
+        if sorted(axes) != sorted(self.axes) or len(set(axes)) < len(axes):
             raise ValueError(f"layout {self.name} does not hold the axes {self.axes}, each once")
         blocked = [axis.upper() for _, _, axis in tokens if axis]
         if not set(blocked) <= set(self.axes) or len(set(blocked)) < len(blocked):

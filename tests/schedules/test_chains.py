@@ -6,7 +6,6 @@ from kernel_runner import run_workload, runnable_targets
 from workloads import step, tensor, workload
 
 from tilewright.schedules import scalar  # noqa: F401 - registers the operations
-from tilewright.schedules.scalar_registry import SCALAR_OPS
 from tilewright.schedules.template import build_kernel
 from tilewright.workload import PointwiseProgram
 

@@ -147,7 +147,7 @@ def test_reductions_over_a_blocked_axis_read_rows(axes):
     ],
 )
 def test_operands_that_broadcast_to_a_blocked_one(shape, channels, expected):
-    """Blocked likewise where they have all its axes; rows where their channels end with a block or where they have none.
+    """Blocked likewise where they have all its axes; rows where a block ends with their channels or they have none.
 
     An operand of lower rank with part of a block has no padding to read: then all operands are rows.
     """

@@ -81,6 +81,17 @@ def test_wished_layouts_and_epilogue(target: Target) -> None:
     check_kernel(wished, lambda x, b, c: (_nn.max_pool2d(x, 3, 2, 1) + b) * c, target)
 
 
+@pytest.mark.parametrize("target", _TARGETS, ids=lambda each: each.name)
+@pytest.mark.parametrize("channels", [32, 33])
+def test_operands_of_lower_rank_are_read_where_they_have_elements(target: Target, channels: int) -> None:
+    """Three axes of 33 channels end within a block: a blocked kernel would read past them."""
+    inputs = [tensor(1, channels, 15, 15), tensor(channels, 1, 1)]
+    work = workload("pool2d", inputs, tensor(1, channels, 8, 8), epilogue=ADD, **_PLAIN)
+    wished = choose_layouts(work, target)
+    assert (wished is None) == (channels == 33)
+    check_kernel(wished or work, lambda x, b: _nn.max_pool2d(x, 3, 2, 1) + b, target)
+
+
 def test_few_channels_stay_planar() -> None:
     work = workload("pool2d", [tensor(1, 1, 15, 15)], tensor(1, 1, 8, 8), **_PLAIN)
     assert choose_layouts(work, _TARGETS[-1]) is None
