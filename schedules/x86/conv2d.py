@@ -15,9 +15,9 @@ from ...knobs import Knobs
 from ...layout import Layout
 from ...targets.target import Target
 from ...workload import Workload
-from ..kernel import unrolled_loop, writing
+from ..kernel import balanced, starts, unrolled_loop, writing
 from ..template import NotApplicable, template
-from .register_tile import MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, prefetch, tile_shape
+from .register_tile import EXACT_DEPTH, MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, prefetch, tile_shape
 from .window import Convolution, Place, WindowWriter
 
 if TYPE_CHECKING:
@@ -121,10 +121,14 @@ class _DirectWriter(WindowWriter):
         """Loop over blocks of input channels; the last may hold fewer channels than a vector."""
         step = 1 if self.conv.planar else self.conv.lanes
         full, rest = divmod(self.conv.in_channels, step)
-        for start, blocks, channels in ((0, full, step), (full, min(1, rest), rest)):
-            if blocks:
-                with T.serial(0, blocks) as in_block:
-                    self._window(place, in_block + start, channels, tap, pixels)
+        taps = self.conv.kernel[0] * (self.conv.kernel[1] if tap is None else 1)
+        for first, size, count in starts(balanced(full, max(1, EXACT_DEPTH // (taps * step)))) if full else []:
+            with T.serial(0, count) as part:
+                with T.serial(0, size) as in_block:
+                    self._window(place, part * size + in_block + first, step, tap, pixels)
+                self.sums.flush()
+        if rest:
+            self._window(place, full, rest, tap, pixels)
 
     def _window(self, place: Place, in_block: Expr, channels: int, tap: int | None, pixels: list[int] | None) -> None:
         """Loop over the kernel's rows that meet data, and over its columns if none is given."""

@@ -22,7 +22,7 @@ from ...workload import Workload
 from ..access import broadcast_indices
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..template import NotApplicable, template
-from .register_tile import RegisterTile, prefetch, tile_shape
+from .register_tile import EXACT_DEPTH, RegisterTile, prefetch, tile_shape
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -149,7 +149,7 @@ class _Writer:
         chunks: int = 1,
     ) -> None:
         """Emit the row tiles of one column tile: of runs (first row, size, count), the chunk-th part of each."""
-        self.sums = RegisterTile(max(size for _, size, _ in runs), vectors, self.lanes)
+        self.sums = RegisterTile(max(size for _, size, _ in runs), vectors, self.lanes, self.product.depth)
         passes = sum(count // chunks for *_, count in runs)
         done = 0
         for first, size, count in runs:
@@ -171,17 +171,27 @@ class _Writer:
                 T.buffer_store(self.panel, tirx.const(0.0, "float32"), [full, k, lane + rest])
 
     def _tile(self, batch: list[Expr], block: Expr, vectors: int, row: Expr, rows: int, turn: tuple[Expr, int]) -> None:
-        """Emit one tile; meanwhile fetch the share of the next column tile's panel that falls to this turn."""
-        product, sums = self.product, self.sums
-        sums.clear(rows)
-        for start, steps, unroll in unrolled_loop(product.depth, self.unroll):
+        """Emit one tile, its depth in parts."""
+        self.sums.clear(rows)
+        for first, size, count in starts(balanced(self.product.depth, EXACT_DEPTH)):
+            with T.serial(0, count) as part:
+                self._part(batch, block, row, (part * size + first, size), turn)
+                self.sums.flush()
+        self._finish(batch, block, vectors, row)
+
+    def _part(self, batch: list[Expr], block: Expr, row: Expr, depth: tuple[Expr, int], turn: tuple[Expr, int]) -> None:
+        """Sum over a part (first, size) of the depth; fetch its share of the next column tile's panel meanwhile."""
+        first, size = depth
+        steps_of_a_turn = -(-self.product.depth // self.unroll)
+        for start, steps, unroll in unrolled_loop(size, self.unroll):
             with T.serial(0, steps) as outer:
                 if self.one_matrix and turn[1] > 1 and not start:
-                    panel, turns = vectors * product.depth, steps * turn[1]
-                    prefetch(self.b, [block + vectors, 0, 0], 1, panel, turn[0] * steps + outer, turns)
+                    now = turn[0] * steps_of_a_turn + first // self.unroll + outer
+                    panel = self.sums.vectors * self.product.depth
+                    following = [block + self.sums.vectors, 0, 0]
+                    prefetch(self.b, following, 1, panel, now, steps_of_a_turn * turn[1])
                 with T.unroll(0, unroll) as inner:
-                    self._step(batch, block, row, outer * unroll + inner + start)
-        self._finish(batch, block, vectors, row)
+                    self._step(batch, block, row, outer * unroll + inner + start + first)
 
     def _step(self, batch: list[Expr], block: Expr, row: Expr, k: Expr) -> None:
         self.sums.multiply_add(

@@ -18,6 +18,8 @@ Expr = Any
 
 #: TVM puts smaller buffers on the stack, where LLVM turns them into registers, and others into memory it allocates.
 STACK_BYTES = 1024
+#: So many products are summed one after the other; longer reductions are summed in parts of about this length.
+EXACT_DEPTH = 512
 #: Vector multiply-adds that today's x86 cores start in a cycle.
 MULTIPLY_ADDS_PER_CYCLE = 2.0
 #: What one core streams from memory, about: 20 GB/s at 4 GHz.
@@ -31,24 +33,38 @@ class RegisterTile:
         rows: how many broadcast elements a step takes at the most.
         vectors: how many vectors each of them multiplies.
         lanes: elements of a vector.
+        depth: how many steps the whole reduction has. Past ``EXACT_DEPTH`` it is summed in parts by ``flush``: the
+            rounding error of a sum grows with the number of terms it takes in one after the other.
     """
 
-    def __init__(self, rows: int, vectors: int, lanes: int) -> None:
+    def __init__(self, rows: int, vectors: int, lanes: int, depth: int = 0) -> None:
         if rows * lanes * 4 >= STACK_BYTES:
             raise ValueError(f"{rows} rows of {lanes} lanes are too many: their sums would not stay in registers")
         self.rows, self.vectors, self.lanes = rows, vectors, lanes
         self._sums = [T.alloc_buffer((rows, lanes), "float32") for _ in range(vectors)]
+        parts = vectors if depth > EXACT_DEPTH else 0
+        self._totals = [T.alloc_buffer((rows, lanes), "float32") for _ in range(parts)]
 
     def clear(self, rows: int) -> None:
         """Begin a tile of so many rows: set its accumulators to zero."""
         self.rows = rows
-        for sums in self._sums:
-            with T.unroll(0, rows) as row, T.vectorized(0, self.lanes) as lane:
-                T.buffer_store(sums, tirx.const(0.0, "float32"), [row, lane])
+        for sums in (*self._sums, *self._totals):
+            self._set_zero(sums)
+
+    def _set_zero(self, sums: Any) -> None:
+        with T.unroll(0, self.rows) as row, T.vectorized(0, self.lanes) as lane:
+            T.buffer_store(sums, tirx.const(0.0, "float32"), [row, lane])
+
+    def flush(self) -> None:
+        """End a part of the reduction: add its sums to the totals. Nothing happens where the reduction has no parts."""
+        for sums, totals in zip(self._sums, self._totals, strict=False):
+            with T.unroll(0, self.rows) as row, T.vectorized(0, self.lanes) as lane:
+                T.buffer_store(totals, totals[row, lane] + sums[row, lane], [row, lane])
+            self._set_zero(sums)
 
     def sum(self, row: Expr, vector: int, lane: Expr) -> Expr:
-        """Return an accumulator's lane."""
-        return self._sums[vector][row, lane]
+        """Return a result's lane."""
+        return (self._totals or self._sums)[vector][row, lane]
 
     def multiply_add(
         self,

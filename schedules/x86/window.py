@@ -139,7 +139,7 @@ class WindowWriter:
                 block = group * conv.out_blocks + index % count * size + first
                 start = outer % chunks * rows
                 present = rows if conv.out_height % rows == 0 else tirx.min(rows, conv.out_height - start)
-                self.sums = RegisterTile(tile, size, conv.lanes)
+                self.sums = RegisterTile(tile, size, conv.lanes, conv.in_channels * conv.kernel[0] * conv.kernel[1])
                 self.turns = rows * len(tiles)
                 with T.serial(0, present) as row:
                     self._row(Place(image, group, block, start + row, 0, row * len(tiles)), tiles)
@@ -170,6 +170,7 @@ class WindowWriter:
         conv = self.conv
         self.sums.clear(size)
         self.sum_tile(place, clipped)
+        self.sums.flush()
 
         def store(pixel: Expr, vector: Expr, lane: Expr) -> None:
             y, x = place.row, place.column + pixel
