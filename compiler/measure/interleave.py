@@ -12,8 +12,10 @@ Tick = Callable[[float], None]
 #: Long enough for a contender to measure itself in its own caches, short enough for all to see the same machine.
 _TURN_SECONDS = 0.05
 _MOST_RUNS_A_TURN = 1000
-#: Threads of a pool that spins after its last task would run beside the next contender.
+#: Threads of a pool that spins after its last task (some do for 60 ms) would run beside the next contender.
 _REST_SECONDS = 0.01
+_MOST_RESTS = 20
+_QUIET = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,25 @@ def interleave(
         first = index % len(names)
         for name in names[first:] + names[:first]:
             if len(names) > 1:
-                time.sleep(_REST_SECONDS)
+                rest()
             taken[name].append(_turn(contenders[name], turns[name][index], clock))
         if tick:
             tick((index + 1) / len(turns[names[0]]))
     return taken
+
+
+def rest() -> None:
+    """Sleep until this process's threads rest, too: twice in a row less than a tenth of a processor; 0.2 s at most.
+
+    Once would not do: on a busy machine a spinning thread may just have been waiting for a processor.
+    """
+    quiet = 0
+    for _ in range(_MOST_RESTS):
+        used, began = time.process_time(), time.perf_counter()
+        time.sleep(_REST_SECONDS)
+        quiet = quiet + 1 if time.process_time() - used <= _QUIET * (time.perf_counter() - began) else 0
+        if quiet == 2:
+            return
 
 
 def _turn(run: Run, count: int, clock: Callable[[], float]) -> list[float]:

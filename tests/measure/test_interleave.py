@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -78,3 +79,24 @@ def test_the_observer_hears_of_the_end(clock: Clock) -> None:
     interleave({"a": clock.contender("a", 0.01)}, Plan(seconds=0.3), heard.append, clock)
     assert heard == sorted(heard)
     assert heard[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("spinning", "sleeps"), [([0, 0], 2), ([1, 1, 1, 0, 0], 5), ([1, 0, 1, 0, 0], 5), ([1] * 99, 20)]
+)
+def test_a_turn_waits_for_threads_that_spin_on(
+    monkeypatch: pytest.MonkeyPatch, spinning: list[int], sleeps: int
+) -> None:
+    now, used, count = 0.0, 0.0, 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now, used, count
+        now += seconds
+        used += seconds * spinning[count]
+        count += 1
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    monkeypatch.setattr(time, "process_time", lambda: used)
+    module.rest()
+    assert count == sleeps
