@@ -123,12 +123,16 @@ class GroupEmitter:
 
         assert self.group.anchor
         args: list[Expr] = []
-        for arg, param in zip(call.args, params[: self.arity], strict=True):
+        places = iter(params[: self.arity])
+        for arg in call.args:
             if arg in self.group.anchor.views:
                 view = self.graph.calls[self.graph.position[arg]]
-                args.append(builder.emit(relax.Call(view.op, [param], view.attrs, view.ty_args)))
+                args.append(builder.emit(relax.Call(view.op, [next(places)], view.attrs, view.ty_args)))
+            elif isinstance(arg, relax.Tuple) and tensors_in_arg(arg):
+                args.append(relax.Tuple([next(places) for _ in arg.fields]))
             else:
-                args.append(param)
+                # What is no operand stays in the body: axes, and indices known now.
+                args.append(next(places) if arg in self.operands[: self.arity] else arg)
         return args
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ...channel_mix import mixes
 from ...layout import Layout
+from ...rearrangement import FILLED, Rearrangement
 from ...registry import Registry
 from ...workload import TensorType, Workload
 
@@ -58,3 +60,26 @@ def _reduce(work: Workload, present: Sequence[Layout | None]) -> Workload | None
     if any(layout.blocks[axis] > 1 for axis in work.attr("axes")):
         return None
     return work.with_layouts((layout,), (layout if work.attr("keepdims") else None,))
+
+
+#: A vector of channels mixed from more vectors than these is dearer than a change of layout.
+_MOST_SOURCES = 4
+
+
+@_FOLLOWERS.register("rearrange")
+def _rearrange(work: Workload, present: Sequence[Layout | None]) -> Workload | None:
+    layout = next((each for each in present[: work.anchor_arity] if each), None)
+    if layout is None or [axis for axis, _ in layout.dims[:-1]] != list(range(len(work.output.shape))):
+        return None
+    moves, (blocked, block) = Rearrangement.of(dict(work.attrs)), layout.dims[-1]
+    places = moves.places(blocked)
+    if not block or (work.anchor_arity > 1 and moves.axis != blocked) or (places == FILLED).any():
+        return None
+    channels = [each.shape[blocked] for each in work.inputs[: work.anchor_arity]]
+    if any(len(mix.sources) > _MOST_SOURCES for mix in mixes(places, channels, block)):
+        return None
+    try:
+        extra = [broadcast_layout(each, work.output, layout) for each in work.inputs[work.anchor_arity :]]
+    except ValueError:
+        return None
+    return work.with_layouts((*(layout,) * work.anchor_arity, *extra), (layout,))

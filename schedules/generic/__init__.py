@@ -1,3 +1,15 @@
 """Templates for every target."""
 
-from . import cumsum, layer_norm, layout_transform, pointwise, pool2d, reduce, softmax, topk, transpose  # noqa: F401
+from . import (  # noqa: F401
+    cumsum,
+    layer_norm,
+    layout_transform,
+    pointwise,
+    pool2d,
+    rearrange,
+    recurrent,
+    reduce,
+    softmax,
+    topk,
+    transpose,
+)

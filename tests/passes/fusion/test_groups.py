@@ -241,19 +241,39 @@ def test_operators_of_tuples_are_opaque():
         joined = emit(op.concat([emit(relax.TupleGetItem(parts, 1)), emit(relax.TupleGetItem(parts, 0))], axis=1))
         return emit(op.exp(joined))
 
-    split, concat, exp = group_calls(fused(before, (2, 6)))
-    assert [each.operators for each in (split, concat, exp)] == [("split",), ("concat",), ("exp",)]
+    split, concat = group_calls(fused(before, (2, 6)))
+    assert [each.operators for each in (split, concat)] == [("split",), ("concat", "exp")]
+    assert (split.work.family, concat.work.family) == ("opaque", "rearrange")
     assert [each.shape for each in split.work.outputs] == [(2, 3), (2, 3)]
     assert len(concat.work.inputs) == 2
 
 
 def test_an_opaque_operator_that_reads_a_tensor_twice():
     def before(emit, x, y):
-        return [emit(op.concat([x, y, x], axis=0)), emit(op.concat([x, y, y], axis=0))]
+        return [emit(op.einsum((x, y, x), "ij,ij,ij->ij")), emit(op.einsum((x, y, y), "ij,ij,ij->ij"))]
 
     first, second = group_calls(fused(before, (2, 3), (2, 3)))
     assert len(first.work.inputs) == 2
     assert first.function != second.function
+
+
+def test_joined_tensors_go_by_place():
+    def before(emit, x, y):
+        return [emit(op.concat([x, y, x], axis=0)), emit(op.concat([x, y, y], axis=0))]
+
+    first, second = group_calls(fused(before, (2, 3), (2, 3)))
+    assert len(first.work.inputs) == 3
+    assert first.function == second.function
+
+
+def test_indices_known_now_are_no_operands():
+    def before(emit, x):
+        return [emit(op.take(x, relax.const([0, 0, 1, 1]), 0, mode="fast")), emit(op.nn.pad(x, (0, 0, 1, 2)))]
+
+    take, pad = group_calls(fused(before, (2, 3)))
+    assert [len(each.work.inputs) for each in (take, pad)] == [1, 1]
+    assert take.work.attr("along0") == (4, 0, 1, 2, 0)
+    assert pad.work.attr("along1") == (1, -1, 1, 1, 0, 3, 0, 1, 1, 0, 2, -1, 1, 1, 0)
 
 
 def test_scalars_become_constants_of_the_program():

@@ -1,0 +1,129 @@
+"""Anchors that move elements and compute nothing: joined, cut, padded, repeated and mirrored tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tvm import relax
+
+from ...rearrangement import FILLED, Places, Rearrangement, runs_of, whole
+from ...registry import Registry
+from ...tvm_names import constant_value, dtype_of, is_constant, shape_of
+from ...workload import attributes
+from ..expressions import ints, operator_name
+from .anchors import ANCHORS, Anchor, FindTranspose
+
+if TYPE_CHECKING:
+    from tvm.relax import Call
+
+#: More runs along an axis, and the kernel would be mostly code; channels may be mixed at will.
+_RUNS, _CHANNEL_RUNS = 16, 2048
+_PLACES: Registry[Callable[[Call], Rearrangement | None]] = Registry("rearrangement")
+
+
+def _anchor(call: Call, _: FindTranspose) -> Anchor | None:
+    moves = rearrangement_of(call)
+    if moves is None:
+        return None
+    data = call.args[0]
+    operands = tuple(data.fields) if isinstance(data, relax.Tuple) else (data,)
+    return Anchor("rearrange", operands, attributes(moves.attributes()))
+
+
+def rearrangement_of(call: Call) -> Rearrangement | None:
+    """Return what a call moves where, None for another operator and for what no kernel should be made of."""
+    row = _PLACES.get(operator_name(call))
+    moves = row(call) if row else None
+    return moves if moves and few_runs(moves) else None
+
+
+def few_runs(moves: Rearrangement) -> bool:
+    """Return whether a rearrangement is simple enough for a kernel."""
+    return all(
+        len(runs) <= (_CHANNEL_RUNS if axis == 1 and len(moves.runs) == 4 else _RUNS)
+        for axis, runs in enumerate(moves.runs)
+    )
+
+
+def _of_one(call: Call, places: Mapping[int, Places], fill: float = 0.0) -> Rearrangement | None:
+    """Return the rearrangement of one operand by its places along some axes, counted from the back where negative."""
+    shape = shape_of(call.args[0])
+    if len(shape_of(call)) != len(shape):
+        return None
+    along = {axis % len(shape): each for axis, each in places.items()}
+    runs = tuple(
+        runs_of(np.asarray(along[axis], np.int64), size) if axis in along else whole(size)
+        for axis, size in enumerate(shape)
+    )
+    return Rearrangement(0, runs, fill)
+
+
+@_PLACES.register("concat")
+def _concat(call: Call) -> Rearrangement | None:
+    if not isinstance(call.args[0], relax.Tuple) or call.attrs.axis is None:
+        return None
+    shape = shape_of(call)
+    return Rearrangement(int(call.attrs.axis) % len(shape), tuple(map(whole, shape)))
+
+
+@_PLACES.register("strided_slice")
+def _slice(call: Call) -> Rearrangement | None:
+    if not all(isinstance(each, relax.Tuple) for each in call.args[1:]):
+        return None
+    axes, starts, ends, *steps = (ints(field.value for field in each.fields) for each in call.args[1:])
+    shape = shape_of(call.args[0])
+    strides = steps[0] if steps else (1,) * len(axes)
+    if min(strides) < 1 or min(starts) < 0:
+        return None
+    return _of_one(
+        call,
+        {
+            axis: np.arange(start, min(end, shape[axis]), step)
+            for axis, start, end, step in zip(axes, starts, ends, strides, strict=True)
+        },
+    )
+
+
+@_PLACES.register("take")
+def _take(call: Call) -> Rearrangement | None:
+    data, indices = call.args
+    if not is_constant(indices) or len(shape_of(indices)) != 1 or call.attrs.axis is None:
+        return None
+    axis = int(call.attrs.axis) % len(shape_of(data))
+    chosen = constant_value(indices).astype(np.int64)
+    if chosen.size == 0 or chosen.min() < 0 or chosen.max() >= shape_of(data)[axis]:
+        return None
+    return _of_one(call, {axis: chosen})
+
+
+@_PLACES.register("flip")
+def _flip(call: Call) -> Rearrangement | None:
+    axis = int(call.attrs.axis) % len(shape_of(call))
+    return _of_one(call, {axis: np.arange(shape_of(call)[axis])[::-1]})
+
+
+@_PLACES.register("tile")
+def _tile(call: Call) -> Rearrangement | None:
+    shape, out = shape_of(call.args[0]), shape_of(call)
+    return _of_one(call, {axis: np.arange(size) % shape[axis] for axis, size in enumerate(out) if size != shape[axis]})
+
+
+@_PLACES.register("nn.pad")
+def _pad(call: Call) -> Rearrangement | None:
+    widths, mode = ints(call.attrs.pad_width), str(call.attrs.pad_mode)
+    how = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}.get(mode)
+    if how is None or dtype_of(call) == "bool":
+        return None
+    fill = {"constant_values": FILLED} if how == "constant" else {}
+    places = {
+        axis: np.pad(np.arange(size), widths[2 * axis : 2 * axis + 2], how, **fill)  # type: ignore[call-overload]
+        for axis, size in enumerate(shape_of(call.args[0]))
+        if any(widths[2 * axis : 2 * axis + 2])
+    }
+    return _of_one(call, places, float(call.attrs.pad_value))
+
+
+for _name in ("concat", "strided_slice", "take", "flip", "tile", "nn.pad"):
+    ANCHORS.register(_name)(_anchor)
