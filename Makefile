@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint coverage bench clean
+.PHONY: help demo test lint coverage bench bench-x86 clean
 
 help:
 	@echo "make demo      compile a trained model, run it on its test images, compare with onnxruntime"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint      lint and type check"
 	@echo "make coverage  test and report the lines no test runs"
 	@echo "make bench     compile real models, compare outputs and speed with onnxruntime (takes many minutes)"
+	@echo "make bench-x86 the same beside five other runtimes, in an environment of its own (takes an hour)"
 	@echo "make clean     remove what was built"
 
 $(BIN)/python:
@@ -50,6 +51,16 @@ coverage: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.foundation
+
+# The peers live apart: none of them is needed to build or test.
+.venv-peers/.peers: setup.cfg
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet $(PIP_TORCH_ARGS) torch==2.13.0
+	.venv-peers/bin/pip install --quiet --editable '.[peers]'
+	@touch $@
+
+bench-x86: .venv-peers/.peers
+	.venv-peers/bin/python -m benchmarks.x86
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
