@@ -96,6 +96,8 @@ def _refuse_unknown_words(request: CompileRequest) -> None:
     ):
         if word is not None and word not in known:
             raise UserError(f"unknown {kind} '{word}'{nearest(word, list(known))}: it is one of {', '.join(known)}")
+    if request.optimization not in range(4):
+        raise UserError(f"unknown optimization level {request.optimization}: it is one of 0, 1, 2, 3")
 
 
 def compile(  # noqa: A001 - the word users expect
