@@ -53,9 +53,11 @@ def _recurrent(work: Workload) -> float:
 
 @_ANCHOR_FLOPS.register("attention")
 def _attention(work: Workload) -> float:
-    depth, keys = (work.inputs[1].shape[axis] for axis in work.attr("k_axes")[-2:])
+    *_, depth_axis, keys_axis = work.attr("k_axes")
+    depth: int = work.inputs[1].shape[depth_axis]
+    keys: int = work.inputs[1].shape[keys_axis]
     columns: int = work.inputs[2].shape[work.attr("v_axes")[-1]]
-    scores: float = math.prod(work.output.shape) // max(columns, 1) * keys
+    scores = math.prod(work.output.shape) // max(columns, 1) * keys
     return scores * (2.0 * depth + 2.0 * columns + 5.0)
 
 

@@ -55,10 +55,12 @@ class Shapes:
 
 
 def operand_axes(work: Workload) -> tuple[tuple[int, ...], ...]:
+    """Return the transposes through which queries, keys and values are read."""
     return work.attr("q_axes"), work.attr("k_axes"), work.attr("v_axes")
 
 
 def logical_shape(operand: TensorType, axes: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of an operand's transpose."""
     return tuple(operand.shape[axis] for axis in axes)
 
 
