@@ -1,0 +1,85 @@
+"""The hot loops of the default tiles, read in assembly: whole vectors of multiply-adds, sums that stay in registers."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from kernel_runner import assembly
+from workloads import step, tensor, workload
+
+from tilewright.schedules.template import build_kernel, choose_layouts
+from tilewright.targets.database import load_target
+from tilewright.workload import PointwiseProgram, Workload
+
+BIAS_RELU = PointwiseProgram(2, (step("add", 0, 1), step("nn.relu", 2)))
+_LABEL, _JUMP = re.compile(r"^(\.L\w+):"), re.compile(r"^\s+j\w+\s+(\.L\w+)")
+_VECTOR_STORE = re.compile(r"^\s+vmov\w+\s+%[xyz]mm\d+,.*\(")
+_MULTIPLY_ADD = re.compile(r"^\s+vfn?m(?:add|sub)\w+")
+
+
+def convolution(channels: int, size: int, kernel: int, stride: int = 1) -> Workload:
+    """A convolution to 256 channels with bias and relu."""
+    out = (size + 2 * (kernel // 2) - kernel) // stride + 1
+    inputs = [tensor(1, channels, size, size), tensor(256, channels, kernel, kernel), tensor(1, 256, 1, 1)]
+    attrs = {
+        "strides": (stride, stride), "padding": (kernel // 2,) * 4, "dilation": (1, 1), "groups": 1,
+        "constant_weight": True,
+    }  # fmt: skip
+    return workload("conv2d", inputs, tensor(1, 256, out, out), 2, BIAS_RELU, **attrs)
+
+
+def product(*sizes: int, batch: tuple[int, ...] = (), transposed: bool = False) -> Workload:
+    """A product of weights, or of a batch of activations."""
+    rows, depth, columns = sizes
+    axes = tuple(range(len(batch) + 2))
+    swapped = (*axes[:-2], axes[-1], axes[-2]) if transposed else axes
+    second = (columns, depth) if transposed else (depth, columns)
+    inputs = [tensor(*batch, rows, depth), tensor(*batch, *second), tensor(columns)]
+    attrs = {"a_axes": axes, "b_axes": swapped, "out_axes": axes}
+    return workload("matmul", inputs, tensor(*batch, rows, columns), 2, BIAS_RELU, **attrs)
+
+
+WORKLOADS = {
+    "3x3": convolution(64, 56, 3),
+    "3x3-small-image": convolution(256, 14, 3),
+    "3x3-strided": convolution(128, 56, 3, 2),
+    "1x1": convolution(256, 28, 1),
+    "1x1-strided": convolution(256, 56, 1, 2),
+    "weights": product(197, 768, 768),
+    "weights-transposed": product(128, 384, 1536, transposed=True),
+    "batch": product(197, 64, 64, batch=(12,)),
+    "batch-transposed": product(128, 64, 128, batch=(2, 12), transposed=True),
+}
+
+
+def hot_loop(text: str) -> list[str]:
+    """Return the innermost loop with the most multiply-adds."""
+    lines = text.splitlines()
+    places = {match.group(1): at for at, line in enumerate(lines) if (match := _LABEL.match(line))}
+    loops = []
+    for at, line in enumerate(lines):
+        jump = _JUMP.match(line)
+        start = places.get(jump.group(1), at) if jump else at
+        body = lines[start + 1 : at + 1]
+        if start < at and not any(_JUMP.match(each) for each in body[:-1]):
+            loops.append(body)
+    return max(loops, key=lambda body: sum(bool(_MULTIPLY_ADD.match(each)) for each in body))
+
+
+@pytest.mark.parametrize(("name", "register", "sums"), [("x86-64-v3", "ymm", 12), ("x86-64-v4", "zmm", 24)])
+@pytest.mark.parametrize("work", WORKLOADS.values(), ids=WORKLOADS)
+def test_hot_loops_multiply_in_registers(work: Workload, name: str, register: str, sums: int) -> None:
+    target = load_target(name)
+    stored = choose_layouts(work, target, "exact")
+    kernel = build_kernel(stored or work, target)
+    assert kernel is not None
+    assert kernel.attrs["tilewright.template"] in ("direct_conv2d", "packed_matmul")
+    loop = hot_loop(assembly(kernel, target))
+    multiply_adds = [line for line in loop if _MULTIPLY_ADD.match(line)]
+    # Several steps of a tile of nearly all the sums there is room for: images divide into tiles a little smaller.
+    assert len(multiply_adds) >= 2 * sums
+    assert all(line.count(f"%{register}") >= 2 for line in multiply_adds)
+    assert not [line for line in loop if "(%rsp" in line or _VECTOR_STORE.match(line)]
+    # What loads and counts is less than what multiplies.
+    assert len(loop) < 2 * len(multiply_adds)
