@@ -90,7 +90,12 @@ def exact_array(shape: Shape, seed: int) -> Array:
 
 
 def assert_kernel_computes(
-    kernel: Any, work: Workload, target: Target, anchor: Callable[..., Array], out_axes: Shape | None = None
+    kernel: Any,
+    work: Workload,
+    target: Target,
+    anchor: Callable[..., Array],
+    out_axes: Shape | None = None,
+    tolerance: float = 1e-6,
 ) -> None:
     """Run a kernel on random operands and compare it with the anchor, in float64, and the epilogue.
 
@@ -98,6 +103,7 @@ def assert_kernel_computes(
 
     Args:
         out_axes: the transpose of the result that is stored, where the epilogue comes before it.
+        tolerance: the error that the anchor may have, relative to the largest value.
     """
     arrays = [exact_array(each.shape, seed) for seed, each in enumerate(work.inputs)]
     arity = work.anchor_arity
@@ -106,4 +112,4 @@ def assert_kernel_computes(
     )
     (result,) = run_workload(kernel, work, arrays, target)
     wanted = expected if out_axes is None else expected.transpose(out_axes)
-    np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-6 * max(1.0, magnitude))
+    np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=tolerance * max(1.0, magnitude))

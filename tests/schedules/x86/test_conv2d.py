@@ -12,6 +12,7 @@ from kernel_runner import Array
 from x86_kernels import build, machines, template_named
 
 from tilewright.schedules.template import NotApplicable
+from tilewright.schedules.x86.winograd import winograd_layouts
 from tilewright.targets.target import Target
 from tilewright.workload import TensorType, Workload, attributes
 
@@ -121,3 +122,23 @@ def test_pointwise_over_all_pixels(data, target, batch, in_channels, out_channel
 @given(st.data(), machines(), st.integers(1, 3), st.integers(2, 37), axes(9), axes(15))
 def test_depthwise(data, target, batch, channels, rows, columns):
     check(data.draw, "depthwise_conv2d", convolution(batch, (channels, channels, channels), rows, columns), target)
+
+
+@RULES
+@given(st.data(), machines(), st.sampled_from((2, 4)), st.integers(1, 2), st.integers(1, 37), st.integers(1, 37))
+def test_winograd(data, target, tile, batch, in_channels, out_channels):
+    """Both tile sizes on any image and padding; the transforms' rounding is allowed for."""
+    rows, columns = (
+        (data.draw(st.integers(max(1, 3 - sum(pads)), 13)), 3, 1, 1, *pads)
+        for pads in data.draw(st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3))] * 2))
+    )
+    parts = convolution(batch, (in_channels, out_channels, 1), rows, columns)
+    parts[2]["constant_weight"] = True
+    work = workload(parts, data.draw(epilogues(parts[1].shape)))
+    try:
+        stored = winograd_layouts(work, target, tile)
+    except NotApplicable:
+        assert out_channels % target.lanes()
+        return
+    kernel = build(data.draw, template_named("winograd_conv2d", work, target), stored, target)
+    assert_kernel_computes(kernel, stored, target, reference(stored), tolerance=2e-5)
