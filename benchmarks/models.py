@@ -16,7 +16,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ class BenchModel:
         batch: how many samples the first axis of every input and output holds.
         parts: returns the outputs as they are to be compared: where one output holds values of very different sizes,
             each kind by itself.
+        plain_build: returns a module of the same function that converters of few operators understand; None where
+            ``build`` will do.
+        plain_inputs: returns that module's inputs from ``inputs``; their first axis is the batch, too.
     """
 
     name: str
@@ -56,34 +59,39 @@ class BenchModel:
     outputs: tuple[str, ...]
     batch: int = 1
     parts: Callable[[Arrays], Arrays] = dict
+    plain_build: Callable[[], Any] | None = None
+    plain_inputs: Callable[[Arrays], Arrays] = dict
 
 
 def write_model(name: str, folder: Path = DEFAULT_FOLDER, exporter: str = "torchscript") -> Path:
     """Return the ONNX file of a model with static shapes, exporting it unless the folder has it already."""
+    path = folder / (f"{name}.onnx" if exporter == "torchscript" else f"{name}_{exporter}.onnx")
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        model = MODELS[name]
+        export(as_tuple(model.build()), model.inputs(), model.outputs, path, exporter)
+    return path
+
+
+def export(module: Any, inputs: Arrays, outputs: tuple[str, ...], path: Path, exporter: str = "torchscript") -> None:
+    """Write a module that takes its inputs by position as an ONNX file."""
     import torch
 
-    path = folder / (f"{name}.onnx" if exporter == "torchscript" else f"{name}_{exporter}.onnx")
-    if path.is_file():
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    model = MODELS[name]
-    inputs = model.inputs()
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                as_tuple(model.build()),
+                module,
                 tuple(torch.from_numpy(array) for array in inputs.values()),
                 str(temporary),
                 input_names=list(inputs),
-                output_names=list(model.outputs),
+                output_names=list(outputs),
                 **_EXPORTERS[exporter],
             )
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 def as_tuple(module: Any) -> Any:
@@ -190,6 +198,30 @@ def _bert_base() -> Any:
     return _seeded(lambda: BertModel(BertConfig()), _BERT_INPUTS)
 
 
+def _biased(bert: Any) -> Any:
+    """Return BERT with the bias of each score, [batch, 1, tokens, tokens], in place of the mask."""
+    import torch
+
+    class Biased(torch.nn.Module):
+        main_input_names = (_BERT_INPUTS[0], "bias", _BERT_INPUTS[2])
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.bert = bert
+
+        def forward(self, input_ids: Any, bias: Any, token_type_ids: Any) -> Any:
+            return self.bert(input_ids=input_ids, attention_mask=bias, token_type_ids=token_type_ids)
+
+    return Biased().eval()
+
+
+def _with_bias(inputs: Arrays) -> Arrays:
+    ids, mask, kinds = inputs.values()
+    # The softmax makes 0 of so low a score, as it does of minus infinity.
+    bias = np.where(mask[:, None, None, :] == 1, 0, -1e4).astype("float32")
+    return {_BERT_INPUTS[0]: ids, "bias": bias.repeat(mask.shape[1], axis=2), _BERT_INPUTS[2]: kinds}
+
+
 def _minilm() -> Any:
     from transformers import BertModel
     from transformers.utils import logging
@@ -267,24 +299,43 @@ def _sentence() -> Arrays:
 
 _HIDDEN = ("last_hidden_state",)
 _BERT_OUTPUTS = (*_HIDDEN, "pooler_output")
+_BERT = BenchModel(
+    "bert_base",
+    "BERT-base, 128 tokens",
+    _bert_base,
+    _tokens,
+    _BERT_OUTPUTS,
+    plain_build=lambda: _biased(_bert_base()),
+    plain_inputs=_with_bias,
+)
+_RESNET = BenchModel("resnet50", "ResNet-50, 224 x 224", _resnet50, _image, ("logits",))
 MODELS = {
     model.name: model
     for model in (
-        BenchModel("resnet50", "ResNet-50, 224 x 224", _resnet50, _image, ("logits",)),
+        _RESNET,
         BenchModel("mobilenet_v2", "MobileNetV2, 224 x 224", _mobilenet_v2, _image, ("logits",)),
         BenchModel("vit_b16", "ViT-B/16, 224 x 224", _vit_b16, _image, ("logits",)),
-        BenchModel("bert_base", "BERT-base, 128 tokens", _bert_base, _tokens, _BERT_OUTPUTS),
-        BenchModel("minilm", "all-MiniLM-L6-v2 (trained weights), 128 tokens", _minilm, _sentence, _HIDDEN),
+        _BERT,
+        replace(
+            _BERT,
+            name="minilm",
+            description="all-MiniLM-L6-v2 (trained weights), 128 tokens",
+            build=_minilm,
+            inputs=_sentence,
+            outputs=_HIDDEN,
+            plain_build=lambda: _biased(_minilm()),
+        ),
         BenchModel("lstm", "LSTM, 2 layers of 256 units, 50 steps", _lstm, _sequence, ("states",)),
         BenchModel("yolov5m", "YOLOv5m, 640 x 640", _yolov5m, _large_image, ("detections",), parts=_detections),
-        BenchModel("resnet50_b8", "ResNet-50, 224 x 224, batch 8", _resnet50, lambda: _images(8), ("logits",), 8),
-        BenchModel(
-            "bert_base_b8",
-            "BERT-base, 128 tokens, batch 8",
-            _bert_base,
-            lambda: _stacked([_tokens(each) for each in range(8)]),
-            _BERT_OUTPUTS,
-            8,
+        replace(
+            _RESNET, name="resnet50_b8", description="ResNet-50, 224 x 224, batch 8", inputs=lambda: _images(8), batch=8
+        ),
+        replace(
+            _BERT,
+            name="bert_base_b8",
+            description="BERT-base, 128 tokens, batch 8",
+            inputs=lambda: _stacked([_tokens(each) for each in range(8)]),
+            batch=8,
         ),
     )
 }

@@ -22,15 +22,17 @@ def prepare(subject: Subject, inputs: Arrays, threads: int) -> Peer:
     mnn = importlib.import_module("MNN")
     path = subject.folder / "model.mnn"
     if not path.is_file():
-        words = ["mnnconvert", "-f", "ONNX", "--modelFile", str(subject.onnx), "--MNNModel", str(path)]
+        onnx = subject.plain_onnx(inputs)
+        words = ["mnnconvert", "-f", "ONNX", "--modelFile", str(onnx), "--MNNModel", str(path)]
         importlib.import_module("_tools").mnnconvert([*words, "--bizCode", "benchmark"])
     if not path.is_file():
         raise RuntimeError("its converter made no file")
     settings = {"backend": "CPU", "precision": "high", "numThread": threads}
     manager = mnn.nn.create_runtime_manager((settings,))
     names = subject.model.outputs
-    module = mnn.nn.load_module_from_file(str(path), list(inputs), list(names), runtime_manager=manager)
-    variables = [_variable(mnn.expr, narrow(array)) for array in inputs.values()]
+    plain = subject.model.plain_inputs(inputs)
+    module = mnn.nn.load_module_from_file(str(path), list(plain), list(names), runtime_manager=manager)
+    variables = [_variable(mnn.expr, narrow(array)) for array in plain.values()]
     found: list[np.ndarray] = []
 
     def run() -> object:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tilewright.compiler.measure.peers import Peer
 
-from ..models import Arrays, as_tuple
+from ..models import Arrays
 from .peer import PEERS, Subject, narrow
 
 _NARROW_FLOATS = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
@@ -22,9 +22,10 @@ _NARROW_FLOATS = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", 
 def prepare(subject: Subject, inputs: Arrays, threads: int) -> Peer:
     """Convert the torch module and load the result."""
     ncnn = importlib.import_module("ncnn")
+    plain = subject.model.plain_inputs(inputs)
     weights = subject.folder / "model.ncnn.bin"
     if not weights.is_file():
-        _convert(subject, inputs)
+        _convert(subject, plain)
     net = ncnn.Net()
     net.opt.num_threads = threads
     for option in _NARROW_FLOATS:
@@ -32,9 +33,7 @@ def prepare(subject: Subject, inputs: Arrays, threads: int) -> Peer:
     if net.load_param(str(weights.with_suffix(".param"))) or net.load_model(str(weights)):
         raise RuntimeError("it cannot load what pnnx made of the model")
     ports, names = net.input_names(), net.output_names()
-    samples = [
-        [ncnn.Mat(narrow(array[row])).clone() for array in inputs.values()] for row in range(subject.model.batch)
-    ]
+    samples = [[ncnn.Mat(narrow(array[row])).clone() for array in plain.values()] for row in range(subject.model.batch)]
     found: list[list[Any]] = []
 
     def run() -> object:
@@ -63,7 +62,7 @@ def _convert(subject: Subject, inputs: Arrays) -> None:
 
     pnnx = importlib.import_module("pnnx")
     sample = tuple(torch.from_numpy(array[:1]) for array in inputs.values())
-    module = as_tuple(subject.model.build())
+    module = subject.plain_module()
     with torch.no_grad():
         pnnx.export(module, str(subject.folder / "model.pt"), sample, fp16=False, check_trace=False)
     if not (subject.folder / "model.ncnn.bin").is_file():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from tilewright.compiler.measure.peers import Peer
 from tilewright.registry import Registry
 
-from ..models import Arrays, BenchModel
+from ..models import Arrays, BenchModel, as_tuple, export
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,19 @@ class Subject:
     model: BenchModel
     onnx: Path
     folder: Path
+
+    def plain_module(self) -> Any:
+        """Return a torch module for converters of few operators; its inputs are those of ``model.plain_inputs``."""
+        return as_tuple((self.model.plain_build or self.model.build)())
+
+    def plain_onnx(self, inputs: Arrays) -> Path:
+        """Return an ONNX file of that module."""
+        if self.model.plain_build is None:
+            return self.onnx
+        path = self.folder / "plain.onnx"
+        if not path.is_file():
+            export(self.plain_module(), self.model.plain_inputs(inputs), self.model.outputs, path)
+        return path
 
 
 class Prepare(Protocol):
