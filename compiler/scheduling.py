@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..passes.expressions import operator_name
+from ..passes.expressions import operands_of, operator_name
 from ..passes.fusion import workload_of
-from ..passes.rebuild import Rename, rebuild
+from ..passes.fusion.emit import WORKLOAD
+from ..passes.rebuild import Rename, rebuild, substitute
 from ..schedules.cost import flops, operand_bytes
 from ..schedules.template import build_kernel
 from ..targets.target import Target
+from ..tvm_names import is_constant
 from ..workload import Workload
 
 if TYPE_CHECKING:
@@ -39,11 +41,12 @@ def schedule(module: IRModule, target: Target, origins: Mapping[str, str] | None
 
     builder = relax.BlockBuilder()
     kernels: dict[str, GlobalVar] = {}
+    constants: dict[str, list[Expr]] = {}
     for variable, function in module.functions_items():
         work = workload_of(function)
         if work is not None:
             try:
-                kernel = kernel_of(function, work, target)
+                kernel, constants[variable.name_hint] = kernel_of(function, work, target)
             except UserError as error:
                 raise UserError(f"{_origin(module, variable, origins or {})}{error}") from error
             kernels[variable.name_hint] = builder.add_func(kernel, variable.name_hint)
@@ -51,7 +54,8 @@ def schedule(module: IRModule, target: Target, origins: Mapping[str, str] | None
     def transform(binding: VarBinding, rename: Rename) -> Expr:
         value = rename(binding.value)
         if isinstance(value, relax.Call) and isinstance(value.op, GlobalVar):
-            return relax.call_tir(kernels[value.op.name_hint], list(value.args), _out_types(binding.var.ty))
+            name = value.op.name_hint
+            return relax.call_tir(kernels[name], [*value.args, *constants[name]], _out_types(binding.var.ty))
         return value
 
     rebuild(module["main"], builder, transform)
@@ -75,17 +79,23 @@ def _out_types(result: Type) -> list[Type] | Type:
     return list(result.fields) if isinstance(result, TupleType) else result
 
 
-def kernel_of(function: Function, work: Workload, target: Target) -> PrimFunc:
-    """Return the scheduled kernel for a group function, with its family and cost as attributes."""
+def kernel_of(function: Function, work: Workload, target: Target) -> tuple[PrimFunc, list[Expr]]:
+    """Return the scheduled kernel for a group function, with its family and cost as attributes.
+
+    Its operands are the function's, then the constants that are returned with it.
+    """
     from ..schedules.generic.fallback import schedule_generic
 
     kernel = build_kernel(work, target)
+    constants: list[Expr] = []
     if kernel is None:
-        kernel = schedule_generic(legalize(function), target).with_attr("tilewright.template", "generic")
+        plain, constants = legalize(function)
+        kernel = schedule_generic(plain, target).with_attr("tilewright.template", "generic")
     kernel = kernel.without_attr("global_symbol")
     family = dict(work.attrs).get("operator", work.family)
-    kernel = kernel.with_attr("tilewright.family", str(family))
-    return kernel.with_attr("tilewright.flops", float(flops(work))).with_attr("tilewright.bytes", operand_bytes(work))
+    kernel = kernel.with_attr("tilewright.family", str(family)).with_attr(WORKLOAD, work.to_json())
+    kernel = kernel.with_attr("tilewright.flops", float(flops(work))).with_attr("tilewright.bytes", operand_bytes(work))
+    return kernel, constants
 
 
 #: What TVM's lowering leaves of operators that it lowers to loops.
@@ -99,27 +109,58 @@ def _operators(function: Function) -> list[str]:
     return [operator_name(call) for call in calls if isinstance(call, relax.Call)]
 
 
-def legalize(function: Function) -> PrimFunc:
+def legalize(function: Function) -> tuple[PrimFunc, list[Expr]]:
     """Return one unscheduled PrimFunc for a group function: TVM's own lowering of its body, fused into one kernel.
+
+    Its operands are the function's, then the constants of the body, which are returned with it.
 
     Raises UserError for an operator that TVM does not lower to loops (a sort calls its runtime library).
     """
+    from tvm import IRModule, relax
+
+    primitive = function.without_attr("global_symbol").with_attr("Primitive", 1)
+    module = relax.transform.LegalizeOps()(IRModule({"group": primitive}))
+    group, constants = _constants_as_operands(module["group"])
+    whole = [name for name in _operators(group) if name not in _LOWERED]
+    if whole:
+        raise UserError(f"the operator {', '.join(whole)} has no kernel for these operands; express it by others")
+    builder = relax.BlockBuilder(module)
+    variable = builder.add_func(group, "whole_group")
+    params = [relax.Var(param.name, param.ty) for param in group.params]
+    with builder.function("main", params):
+        with builder.dataflow():
+            result = builder.emit_output(relax.Call(variable, params))
+        builder.emit_func_output(result)
+    module = builder.finalize()
+    del module["group"]
+    module = relax.transform.DeadCodeElimination()(relax.transform.FuseTIR()(module))
+    (kernel,) = [each for name, each in module.functions_items() if name.name_hint != "main"]
+    return kernel, constants
+
+
+def _leaves(expr: Expr) -> list[Expr]:
+    parts = operands_of(expr)
+    return [leaf for part in parts for leaf in _leaves(part)] if parts else [expr]
+
+
+def _constants_as_operands(function: Function) -> tuple[Function, list[Expr]]:
+    """Return a lowered group function with its constants as further parameters: a primitive function holds none."""
     from tvm import relax
 
     builder = relax.BlockBuilder()
-    group = builder.add_func(function.with_attr("Primitive", 1), "group")
-    params = [relax.Var(param.name, param.ty) for param in function.params]
-    with builder.function("main", params):
+    bindings = [binding for block in function.body.blocks for binding in block.bindings]
+    operands = [each for binding in bindings for each in _leaves(binding.value)]
+    constants = list(dict.fromkeys(each for each in operands if is_constant(each)))
+    params = [relax.Var(each.name, each.ty) for each in function.params]
+    params += [relax.Var(f"constant{at}", each.ty) for at, each in enumerate(constants)]
+    known: dict[Expr, Expr] = dict(zip([*function.params, *constants], params, strict=True))
+    with builder.function("group", params, attrs=dict(function.attrs), private=True):
         with builder.dataflow():
-            result = builder.emit_output(relax.Call(group, params))
+            for binding in bindings:
+                known[binding.var] = builder.emit(substitute(binding.value, known))
+            result = builder.emit_output(substitute(function.body.body, known))
         builder.emit_func_output(result)
-    module = relax.transform.LegalizeOps()(builder.finalize())
-    whole = [name for name in _operators(module["group"]) if name not in _LOWERED]
-    if whole:
-        raise UserError(f"the operator {', '.join(whole)} has no kernel for these operands; express it by others")
-    module = relax.transform.DeadCodeElimination()(relax.transform.FuseTIR()(module))
-    (kernel,) = [each for name, each in module.functions_items() if name.name_hint != "main"]
-    return kernel
+    return builder.finalize()["group"], constants
 
 
 def check(module: IRModule) -> None:

@@ -17,6 +17,7 @@ from ...runtime.manifest import HEADER_BYTES, section_bytes
 from ...signature import Signature
 from ...targets.target import Target
 from ...targets.toolchain import find_toolchain
+from ...workload import Workload
 from ..pipeline import Observer, PhaseEvent
 from .artifact import Artifact, Report, disk_full
 from .calls import read_calls
@@ -25,6 +26,7 @@ from .kernels import Kernel, compile_kernels
 from .link import FORMATS, Parts
 from .manifest import make_manifest
 from .plan import KernelFacts, Plan, make_plan
+from .views import COPY, place_inside
 from .weights import LARGE_BYTES, data_assembly, write_weights
 
 if TYPE_CHECKING:
@@ -102,7 +104,9 @@ def build(
 def _plan(module: IRModule, target: Target, root: Path, jobs: int) -> _Planned:
     """Compile the kernels that main calls and lay out memory; scratch is known only once a kernel is lowered."""
     found = read_calls(module)
-    functions = {call.function: module[call.function] for call in found.calls}
+    works = {call.function: _workload(module[call.function]) for call in found.calls}
+    found = place_inside(found, {name: work for name, work in works.items() if work})
+    functions = {call.function: module[call.function] for call in found.calls if call.function != COPY}
     (root / _OBJECTS).mkdir()
     kernels = compile_kernels(functions, target, root / _OBJECTS, jobs)
     facts = {
@@ -118,6 +122,11 @@ def _plan(module: IRModule, target: Target, root: Path, jobs: int) -> _Planned:
         kernels[each].symbol: _attribute(function, "template", str, "") for each, function in functions.items()
     }
     return _Planned(make_plan(found, facts), kernels, templates)
+
+
+def _workload(function: PrimFunc) -> Workload | None:
+    text = _attribute(function, "workload", str, "")
+    return Workload.from_json(text) if text else None
 
 
 def _attribute(function: PrimFunc, key: str, kind: Callable[[Any], Any], default: Any) -> Any:

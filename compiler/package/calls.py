@@ -56,11 +56,19 @@ class KernelCall:
 
 @dataclass
 class Calls:
-    """All of ``main``: kernel calls in order, constants without duplicates, and the values that are the outputs."""
+    """All of ``main``.
+
+    Attributes:
+        calls: kernel calls in order.
+        weights: constants without duplicates.
+        outputs: the values that are the outputs.
+        inside: values that live inside another one, from a byte of it on.
+    """
 
     calls: list[KernelCall] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     outputs: tuple[Value, ...] = ()
+    inside: dict[Value, tuple[Value, int]] = field(default_factory=dict)
 
 
 def read_calls(module: IRModule) -> Calls:

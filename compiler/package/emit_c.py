@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from ...signature import Signature, TensorSpec
 from .calls import INPUT, WEIGHT
 from .lowering import ALIGNMENT, itemsize
-from .plan import ARENA, COPY, OUTPUT, Place, Plan, Step
+from .plan import ARENA, OUTPUT, Place, Plan, Step
+from .views import COPY
 
 # DLPack's type codes, by the start of the type's name.
 _TYPE_CODES = {"int": 0, "uint": 1, "float": 2, "bfloat": 4, "bool": 6}
@@ -72,7 +73,10 @@ def _prototypes(steps: Iterable[Step]) -> Iterator[str]:
 
 
 def _operand(place: Place) -> str:
-    return f"{_SPACES[place.space]}({place.offset})"
+    if place.space in (ARENA, WEIGHT):
+        return f"{_SPACES[place.space]}({place.offset + place.inner})"
+    start = f"{_SPACES[place.space]}({place.offset})"
+    return f"((char*){start} + {place.inner})" if place.inner else start
 
 
 def _step_function(index: int, step: Step) -> str:

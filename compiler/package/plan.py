@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .arena import Lifetime, lower_bound, place
 from .calls import INPUT, RESULT, WEIGHT, Calls, KernelCall, Value, Weight
 from .lowering import ALIGNMENT, aligned
+from .views import COPY as COPY
+from .views import root_of
 
 ARENA, OUTPUT = "arena", "output"
-
-#: What a step calls that only copies: an output that is an input, a constant, or another output.
-COPY = "memcpy"
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,12 @@ class Place:
     Attributes:
         space: INPUT, OUTPUT, ARENA or WEIGHT.
         offset: bytes from the start of the arena or the weights; which input or output.
+        inner: bytes from there on.
     """
 
     space: str
     offset: int
+    inner: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,12 @@ def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:
     places: dict[Value, Place] = {}
     copies: list[tuple[int, Value]] = []
     for index, value in enumerate(found.outputs):
-        if value.kind == RESULT and value not in places:
+        if value.kind == RESULT and value not in places and value not in found.inside:
             places[value] = Place(OUTPUT, index)
         else:
             copies.append((index, value))
-    scratch = [kernels[call.function].scratch for call in found.calls]
-    in_arena, lifetimes = _lifetimes(found.calls, scratch, places)
+    scratch = [kernels[call.function].scratch if call.function != COPY else 0 for call in found.calls]
+    in_arena, lifetimes = _lifetimes(found, scratch, places)
     offsets, arena_bytes = place(lifetimes)
     places.update((value, Place(ARENA, offsets[index])) for value, index in in_arena.items())
     for value in _all_values(found):
@@ -109,12 +110,16 @@ def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:
             places[value] = Place(INPUT, value.index)
         elif value.kind == WEIGHT:
             places[value] = Place(WEIGHT, weight_offsets[value.index])
+    for value in found.inside:
+        root, offset = root_of(value, found.inside)
+        if root in places:
+            places[value] = replace(places[root], inner=offset)
     scratch_places = iter(offsets[len(in_arena) :])
     steps = [
-        _step(call, kernels[call.function], places, next(scratch_places) if bytes_ else None)
+        _step(call, kernels, places, next(scratch_places) if bytes_ else None)
         for call, bytes_ in zip(found.calls, scratch, strict=True)
     ]
-    steps += [_copy(index, value, places[value]) for index, value in copies]
+    steps += [_copy(places[value], Place(OUTPUT, index), value.size) for index, value in copies]
     return Plan(
         tuple(steps), tuple(found.weights), tuple(weight_offsets), weight_bytes, arena_bytes, lower_bound(lifetimes)
     )
@@ -131,17 +136,17 @@ def _pack(sizes: Sequence[int]) -> tuple[list[int], int]:
 
 def _all_values(found: Calls) -> Iterator[Value]:
     for call in found.calls:
-        yield from (*call.reads, *call.writes)
+        yield from (root_of(each, found.inside)[0] for each in (*call.reads, *call.writes))
     yield from found.outputs
 
 
 def _lifetimes(
-    calls: Sequence[KernelCall], scratch: Sequence[int], elsewhere: Mapping[Value, Place]
+    found: Calls, scratch: Sequence[int], elsewhere: Mapping[Value, Place]
 ) -> tuple[dict[Value, int], list[Lifetime]]:
     """Return the results that go into the arena with their index, and all lifetimes: theirs, then the scratch's."""
     spans: dict[Value, tuple[int, int]] = {}
-    for step, call in enumerate(calls):
-        for value in (*call.writes, *call.reads):
+    for step, call in enumerate(found.calls):
+        for value in (root_of(each, found.inside)[0] for each in (*call.writes, *call.reads)):
             if value.kind == RESULT and value not in elsewhere:
                 spans[value] = (spans.get(value, (step, step))[0], step)
     lifetimes = [Lifetime(value.size, first, last) for value, (first, last) in spans.items()]
@@ -149,7 +154,12 @@ def _lifetimes(
     return {value: index for index, value in enumerate(spans)}, lifetimes
 
 
-def _step(call: KernelCall, kernel: KernelFacts, places: Mapping[Value, Place], scratch: int | None) -> Step:
+def _step(
+    call: KernelCall, kernels: Mapping[str, KernelFacts], places: Mapping[Value, Place], scratch: int | None
+) -> Step:
+    if call.function == COPY:
+        return _copy(places[call.reads[0]], places[call.writes[0]], call.reads[0].size)
+    kernel = kernels[call.function]
     writes = [places[each] for each in call.writes]
     if scratch is not None:
         writes.append(Place(ARENA, scratch))
@@ -163,5 +173,5 @@ def _step(call: KernelCall, kernel: KernelFacts, places: Mapping[Value, Place], 
     )
 
 
-def _copy(output: int, value: Value, source: Place) -> Step:
-    return Step("copy", COPY, (source,), (Place(OUTPUT, output),), 0.0, 2.0 * value.size, value.size)
+def _copy(source: Place, destination: Place, size: int) -> Step:
+    return Step("copy", COPY, (source,), (destination,), 0.0, 2.0 * size, size)

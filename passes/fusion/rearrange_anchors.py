@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ from .anchors import ANCHORS, Anchor, FindTranspose
 if TYPE_CHECKING:
     from tvm.relax import Call
 
-#: More runs along an axis, and the kernel would be mostly code; channels may be mixed at will.
-_RUNS, _CHANNEL_RUNS = 16, 2048
+#: More runs along the axes, and the kernel would be mostly code; channels of images are mixed at will.
+_RUNS, _CHANNEL_RUNS = 64, 1024
 _PLACES: Registry[Callable[[Call], Rearrangement | None]] = Registry("rearrangement")
 
 
@@ -41,10 +42,9 @@ def rearrangement_of(call: Call) -> Rearrangement | None:
 
 def few_runs(moves: Rearrangement) -> bool:
     """Return whether a rearrangement is simple enough for a kernel."""
-    return all(
-        len(runs) <= (_CHANNEL_RUNS if axis == 1 and len(moves.runs) == 4 else _RUNS)
-        for axis, runs in enumerate(moves.runs)
-    )
+    counts = [len(runs) for runs in moves.runs]
+    channels = counts.pop(1) if len(counts) == 4 else 1
+    return math.prod(counts) <= _RUNS and channels <= _CHANNEL_RUNS
 
 
 def _of_one(call: Call, places: Mapping[int, Places], fill: float = 0.0) -> Rearrangement | None:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
 Expr = Any
-_PIECES = 64  # more than these, and the kernel would be mostly code
-
 
 @dataclass(frozen=True)
 class Segment:
@@ -90,8 +88,6 @@ class _Writer:
     def pieces(self, axes: Sequence[int]) -> Iterator[tuple[Segment, ...]]:
         """Yield every choice of a segment along each of these axes."""
         along = [segments_of(self.work, self.moves, axis) for axis in axes]
-        if math.prod(map(len, along)) > _PIECES:
-            raise NotApplicable
         return itertools.product(*along)
 
 

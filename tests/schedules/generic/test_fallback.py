@@ -23,7 +23,7 @@ def _schedule(build: Callable[..., Any], shapes: list[tuple[int, ...]]) -> Any:
         with builder.dataflow():
             output = builder.emit_output(build(*params))
         builder.emit_func_output(output)
-    return schedule_generic(legalize(builder.finalize()["group"]), _TARGET)
+    return schedule_generic(legalize(builder.finalize()["group"])[0], _TARGET)
 
 
 def _outputs(kernel: Any, inputs: int) -> list[tuple[list[int], str]]:
