@@ -21,6 +21,7 @@ from .merge_reshapes import MergeReshapes
 from .merge_transposes import MergeTransposes
 from .move_scale_before_bias import MoveScaleBeforeBias
 from .power_to_multiply import PowerToMultiply
+from .recognize_channel_shuffle import RecognizeChannelShuffle
 from .recognize_gelu import RecognizeGelu
 from .recognize_norm import RecognizeLayerNorm, RecognizeRmsNorm
 from .recognize_silu import RecognizeSilu
@@ -29,6 +30,7 @@ from .remove_identity import RemoveDropout, RemoveIdentity, RemoveTupleAccess
 from .sink_reshape import SinkReshapePastPointwise, SinkReshapePastTranspose
 from .sink_transpose import SinkTransposePastConcat, SinkTransposePastPointwise, SinkTransposePastReduction
 from .spec import check
+from .split_to_slices import SplitToSlices
 from .squeeze_to_reshape import SqueezeToReshape, TransposeOfUnitAxesToReshape
 from .subtract_to_add import SubtractToAdd
 
@@ -45,6 +47,7 @@ REWRITES: tuple[RewritePass, ...] = (
     FoldConstants(),
     RemoveIdentity(),
     MergeCommonSubexpressions(),
+    SplitToSlices(),
     SqueezeToReshape(),
     MergeReshapes(),
     MergeTransposes(),
@@ -59,6 +62,7 @@ REWRITES: tuple[RewritePass, ...] = (
     AbsorbPadIntoPool(),
     AdaptivePoolToPool(),
     GlobalPoolToReduction(),
+    RecognizeChannelShuffle(),
     RecognizeGelu(),
     RecognizeSilu(),
     RecognizeLayerNorm(),

@@ -110,17 +110,16 @@ class _Rows(_Writer):
         filled = any(each.run.first == FILLED for each in piece)
         joined = self._joined(piece, operand)
         extents = [math.prod(piece[axis].run.count for axis in axes) for axes in joined]
-        with nest(extents[:-1], self.parallel, self.target.facts.cores) as outer:
+        parallel = math.prod(extents) >= PARALLEL_STEPS
+        shares = parallel and math.prod(extents[:-1]) == 1
+        with nest(extents[:-1], parallel and not shares, self.target.facts.cores) as outer:
 
             def vector(start: Expr, width: int) -> None:
                 with lane_loop(width) as lane:
                     indices = [*outer, start + lane][-len(extents) :]
                     self._store(piece, operand, joined, indices, filled)
 
-            each_vector(extents[-1], copy_lanes(self.dtype, self.target), vector, self._shares(extents))
-
-    def _shares(self, extents: list[int]) -> bool:
-        return self.parallel and math.prod(extents[:-1]) == 1
+            each_vector(extents[-1], copy_lanes(self.dtype, self.target), vector, shares)
 
     def _joined(self, piece: tuple[Segment, ...], operand: int) -> list[tuple[int, ...]]:
         """Return the axes of each loop: those that both sides step through as through one share it."""
