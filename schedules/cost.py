@@ -40,7 +40,7 @@ def _softmax(work: Workload) -> float:
     return 5.0 * math.prod(work.output.shape)
 
 
-@_ANCHOR_FLOPS.register("layer_norm")
+@_ANCHOR_FLOPS.register("layer_norm", "rms_norm")
 def _layer_norm(work: Workload) -> float:
     return 8.0 * math.prod(work.output.shape)
 

@@ -96,13 +96,14 @@ def _softmax(call: Call, _: FindTranspose) -> Anchor:
     return Anchor("softmax", tuple(call.args), attributes({"axis": axis}))
 
 
-@ANCHORS.register("nn.layer_norm")
-def _layer_norm(call: Call, _: FindTranspose) -> Anchor | None:
+@ANCHORS.register("nn.layer_norm", "nn.rms_norm")
+def _norm(call: Call, _: FindTranspose) -> Anchor | None:
     axes = axes_of(call)
     rank = len(shape_of(call))
     if axes != tuple(range(rank - len(axes), rank)):
         return None
-    return Anchor("layer_norm", tuple(call.args), attributes({"axes": axes, "epsilon": float(call.attrs.epsilon)}))
+    family = operator_name(call).removeprefix("nn.")
+    return Anchor(family, tuple(call.args), attributes({"axes": axes, "epsilon": float(call.attrs.epsilon)}))
 
 
 @ANCHORS.register("nn.max_pool2d", "nn.avg_pool2d")
