@@ -29,8 +29,14 @@ from .report import cell_line, markdown, passed
 _DEFAULT_MODELS = (
     "resnet50", "mobilenet_v2", "vit_b16", "bert_base", "yolov5m", "lstm", "resnet50_b8", "bert_base_b8",
 )  # fmt: skip
-#: Nothing is looked up or reported over the network while models are built and converted.
-_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_ENVIRONMENT = {
+    # Nothing is looked up or reported over the network while models are built and converted.
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    # The processes that measure end at once, without tidying what runtimes left behind.
+    "PYTHONWARNINGS": "ignore:resource_tracker",
+}
 
 
 def measure_model(name: str, options: argparse.Namespace) -> list[Cell]:
@@ -136,7 +142,7 @@ def write(cells: list[Cell], folder: Path) -> None:
 def main() -> int:
     """Measure; return 1 when something is not as it must be."""
     options = parse()
-    os.environ.update(_OFFLINE)
+    os.environ.update(_ENVIRONMENT)
     options.out.mkdir(parents=True, exist_ok=True)
     cells: list[Cell] = []
     for name in options.models:
