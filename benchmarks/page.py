@@ -75,7 +75,7 @@ def _bar_row(standing: Standing, cell: Cell) -> str:
     name = escape(standing.version or standing.contender)
     best = cell.best_peer
     if standing.latency is None:
-        return f'<tr><td>{name}</td><td colspan="3">not measured: {escape(standing.failure)}</td></tr>'
+        return f'<tr><td>{name}</td><td colspan="4">not measured: {escape(standing.failure)}</td></tr>'
     base = best.latency.median if best and best.latency else standing.latency.median
     speeds = [base / each.latency.median for each in cell.standings if each.latency]
     speed = base / standing.latency.median
@@ -86,7 +86,8 @@ def _bar_row(standing: Standing, cell: Cell) -> str:
         f'aria-label="{speed:.2f} of the best peer"><rect width="{max(1.0, speed * scale):.1f}" '
         f'height="{_BAR_HEIGHT}" rx="2" fill="{colour}"/><line x1="{scale:.1f}" x2="{scale:.1f}" '
         f'y2="{_BAR_HEIGHT}" class="axis"/></svg></td>'
-        f'<td class="n">{speed:.2f}x</td><td class="n">{standing.latency.median * 1e3:.3f} ms</td></tr>'
+        f'<td class="n">{speed:.2f}x</td><td class="n">{standing.latency.median * 1e3:.3f} ms</td>'
+        f'<td class="n">error {standing.error or 0:.0e}</td></tr>'
     )
 
 
