@@ -26,7 +26,7 @@ _REFERENCE: dict[str, Callable[..., Array]] = {
     "subtract": np.subtract,
     "nn.relu": lambda x: np.maximum(x, 0),
     "nn.gelu": lambda x: torch.nn.functional.gelu(torch.from_numpy(np.array(x))).numpy(),
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "sigmoid": lambda x: (1 + np.tanh(x / 2)) / 2,
     "clip": lambda x, min, max: np.clip(x, min, max),
     "astype": lambda x, dtype: x,
     "const": lambda value: np.float64(value),

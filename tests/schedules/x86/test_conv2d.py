@@ -16,7 +16,7 @@ from tilewright.schedules.x86.winograd import winograd_layouts
 from tilewright.targets.target import Target
 from tilewright.workload import TensorType, Workload, attributes
 
-RULES = settings(max_examples=25, deadline=None, derandomize=True)
+RULES = settings(max_examples=20, deadline=None, derandomize=True)
 
 
 @st.composite
