@@ -33,6 +33,8 @@ class Block:
         self.lanes, self.vectors = operands.tile.lanes, operands.tile.vectors
         self.columns = phase.gates * self.vectors
         self.time = operands.time(step, direction)
+        peepholes = [f"peephole {gate}" for gate in range(3)] if "peephole" in operands.constants else []
+        self.names = ["state", *operands.kept, *peepholes]
 
     def write(self) -> None:
         """Emit all sequences, a tile of them at a time."""
@@ -49,9 +51,12 @@ class Block:
             with T.unroll(0, rows) as at, T.unroll(0, self.vectors) as vector:
                 self._start(row + at, at, gate, vector)
         self._multiply(row, rows)
+        self.held = T.alloc_buffer((len(self.names), self.lanes), dtype, scope="local")
         with T.unroll(0, rows) as at, T.unroll(0, self.vectors) as vector:
             with lane_loop(self.lanes) as lane:
-                self.phase.update(_Cell(self, row + at, at, vector, lane))
+                cell = _Cell(self, row + at, at, vector, lane)
+                cell.fetch()
+                self.phase.update(cell)
             self._show(row + at, vector)
 
     def column(self, at: Expr, gate: int, vector: Expr) -> Expr:
@@ -121,21 +126,15 @@ class Block:
             with lane_loop(self.lanes) as lane:
                 inside(lane)
             return
-        position = self.block * self.vectors + vector
-        with T.If(position < operands.whole):
-            with T.Then(), lane_loop(self.lanes) as lane:
-                inside(lane)
-            if outside or operands.rest:
-                with T.Else():
-                    self._partly(position, inside, outside)
-
-    def _partly(self, position: Expr, inside: Callable[[Expr], None], outside: Callable[[Expr], None] | None) -> None:
         if outside:
             with lane_loop(self.lanes) as lane:
                 outside(lane)
-        if self.operands.rest:
+        position = self.block * self.vectors + vector
+        with T.If(position < operands.whole), T.Then(), lane_loop(self.lanes) as lane:
+            inside(lane)
+        if operands.rest:
             # Written out, for a lane that is not known in advance would move the sums out of registers.
-            with T.If(position == self.operands.whole), T.Then(), T.unroll(0, self.operands.rest) as lane:
+            with T.If(position == operands.whole), T.Then(), T.unroll(0, operands.rest) as lane:
                 inside(lane)
 
 
@@ -174,20 +173,34 @@ class _Cell:
 
     def peephole(self, gate: int) -> Expr:
         """Return a weight from the cell."""
-        weights = self.block.operands.constants["peephole"]
-        return weights[self.block.direction, gate, self.block.unit(self.vector, self.lane)]
+        return self.load(f"peephole {gate}")
 
     def load(self, name: str) -> Expr:
-        """Return the unit's value in a buffer."""
-        buffer, place = self._place(name, self.block.step)
-        return buffer[tuple(place)]
+        """Return the unit's value by name."""
+        return self.block.held[self.block.names.index(name), self.lane]
+
+    def fetch(self) -> None:
+        """Emit loads of everything by name, each a statement.
+
+        TVM's elimination of common subexpressions misplaces an index that stands in a ``let`` and in a later statement.
+        """
+        block, operands = self.block, self.block.operands
+        unit = block.unit(self.vector, self.lane)
+        for slot, name in enumerate(block.names):
+            if name.startswith("peephole"):
+                value = operands.constants["peephole"][block.direction, int(name.split()[1]), unit]
+            else:
+                buffer, place = self._place(name, block.step)
+                value = buffer[tuple(place)]
+            T.buffer_store(block.held, value, [slot, self.lane])
 
     def store(self, name: str, value: Expr) -> None:
         """Store the unit's value in a buffer; after the sequence's end state and cell stay as they were."""
         buffer, place = self._place(name, self.block.step + 1)
         if name in ("state", "cell"):
             value = self.block.operands.kept_where(self.block.time, self.row, value, self.load(name))
-        T.buffer_store(buffer, value, place)
+        T.buffer_store(self.block.held, value, [self.block.names.index(name), self.lane])
+        T.buffer_store(buffer, self.load(name), place)
 
     def _place(self, name: str, step: Expr) -> tuple[Any, list[Expr]]:
         operands = self.block.operands

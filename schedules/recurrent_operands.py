@@ -40,7 +40,7 @@ class Operands:
     """The operands of a recurrence, and what it keeps from step to step.
 
     Args:
-        packed: whether the weights are stored [D, block, K, G, units of a block] instead of [D, G, H, K].
+        packed: whether the weights are stored [D, vector, K, G, units of a vector] instead of [D, G, H, K].
         dtype: the element type to compute in.
 
     Attributes:
@@ -98,8 +98,12 @@ class Operands:
         return self.wide(self.inputs[time, row, direction, gate, unit])
 
     def weight(self, direction: Expr, gate: Expr, block: Expr, vector: Expr, k: Expr, lane: Expr) -> Expr:
-        """Return a recurrent weight."""
-        lanes, vectors = self.tile.lanes, self.tile.vectors
-        if self.packed:
-            return self.weights[direction, block, k, gate, vector * lanes + lane]
-        return self.wide(self.weights[direction, gate, (block * vectors + vector) * lanes + lane, k])
+        """Return a recurrent weight. Vectors past the last, in a block that is not full, have those of the last."""
+        vectors = self.tile.vectors
+        position = block * vectors + vector
+        if not self.packed:
+            return self.wide(self.weights[direction, gate, position, k])
+        last = int(self.weights.shape[1]) - 1
+        if self.blocks * vectors > last + 1:
+            position = tirx.min(position, last)
+        return self.weights[direction, position, k, gate, lane]

@@ -20,29 +20,28 @@ if TYPE_CHECKING:
 
 #: Cycles a thread needs of work before it is worth waking: waking one and waiting for it takes about a quarter of it.
 _SHARED_CYCLES = 8000
+_VECTORS = (1, 2, 3, 4, 6, 8)
 
 
 def layouts(work: Workload, target: Target) -> Workload:
-    """Ask for the weights in the order a step streams them: block of units, state, gate, unit of the block."""
-    vectors, _ = _best_tile(work, target)
-    packed = Layout("DGNK", f"DNKG{vectors * target.lanes()}n")
+    """Ask for the weights in the order a step streams them: vector of units, state, gate, unit of the vector."""
+    packed = Layout("DGNK", f"DNKG{target.lanes()}n")
     rest = [None] * (len(work.inputs) - 2)
     return work.with_layouts((None, packed, *rest), (None,) * len(work.outputs))
 
 
 @template("recurrent", dtypes=("float32", "int32"), layouts=layouts)
 def packed_recurrent(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
-    """Keep the gates of a block of units in registers while the state streams past; see the writer for the loops."""
-    layout = work.inputs[1].layout
-    if layout is None:
+    """Keep the gates of a block of units in registers while the state streams past; see the writer for the loops.
+
+    Each vector of a block has weights of its own, so that the caches see as many streams as there are vectors.
+    """
+    if work.inputs[1].layout is None:
         raise NotApplicable
-    vectors, rest = divmod(layout.blocks[2], target.lanes())
-    if rest:
-        raise NotApplicable
+    vectors = knobs.choice("vectors", _VECTORS, default=_vectors(work, target))
     rows = knobs.choice("rows", range(1, 25), default=_rows(work, target, vectors))
     unroll = knobs.choice("unroll", (1, 2, 4, 8, 16), default=4)
-    blocks = work.inputs[1].stored_shape[1]
-    parts, share_directions = _parts(work, target, blocks)
+    parts, share_directions = _parts(work, target, -(-work.inputs[1].stored_shape[1] // vectors))
     tile = Tile(target.lanes(), vectors, rows, unroll, parts, share_directions)
     return _written(work, tile, packed=True, dtype="float32")
 
@@ -68,29 +67,37 @@ def _columns(work: Workload) -> int:
     return max(phase.gates for phase in phases(Recurrence.of(dict(work.attrs))))
 
 
+def _registers(target: Target) -> int:
+    """Return how many registers there are for sums and weights, beside states and products not yet added."""
+    fused = target.arch != "x86" or "fma" in target.features
+    return target.facts.vector_registers - (3 if fused else 6)
+
+
 def _rows(work: Workload, target: Target, vectors: int) -> int:
-    """Return how many sequences have their sums in registers: 24 of 32 registers hold sums, 12 of 16."""
-    registers = 24 if target.facts.vector_registers >= 32 else 12
-    most = max(1, registers // (_columns(work) * vectors))
+    """Return how many sequences have their sums in registers together, and beside them the weights they share."""
+    columns = _columns(work) * vectors
+    most = max(1, (_registers(target) - columns) // columns)
     return balanced(work.inputs[0].shape[1], most)[0][0]
 
 
-def _best_tile(work: Workload, target: Target) -> tuple[int, int]:
-    """Return the (vectors of a block, sequences of a tile) that take the fewest cycles, about.
+def _vectors(work: Workload, target: Target) -> int:
+    """Return how many vectors of units a block has for a step to take the fewest cycles, about.
 
-    A step of the sum starts two loads and two multiply-adds a cycle and cannot be shorter than a multiply-add, four
-    cycles; padding of the last block costs as much as units do.
+    A step of the sum starts two loads and two multiply-adds a cycle, cannot be shorter than a multiply-add, four
+    cycles, and gets a line of weights from the second-level cache in three quarters of a cycle. Padding of the last
+    block costs as much as units do.
     """
     batch, gates = work.inputs[0].shape[1], _columns(work)
     units = -(-work.inputs[0].shape[-1] // target.lanes())
-    found = []
-    for vectors in (1, 2, 3, 4, 6, 8):
-        rows = _rows(work, target, vectors)
-        sums = gates * vectors
-        cycles = max((rows + sums) / 2, rows * sums / 2, 4.0)
-        found.append((-(-units // vectors) * -(-batch // rows) * cycles, vectors, rows))
-    _, vectors, rows = min(found)
-    return vectors, rows
+
+    def cycles(vectors: int) -> float:
+        rows, sums = _rows(work, target, vectors), gates * vectors
+        lines = sums * target.lanes() / 16
+        step = max((rows + sums) / 2, rows * sums / 2, 4.0, 0.75 * lines)
+        return -(-units // vectors) * -(-batch // rows) * step
+
+    possible = [each for each in _VECTORS if gates * each <= _registers(target)]
+    return min(possible, key=cycles)
 
 
 def _parts(work: Workload, target: Target, blocks: int) -> tuple[int, bool]:
