@@ -135,10 +135,10 @@ def _compare(case: Any, expected: Any, result: Any) -> str:
         return f"type {result.dtype}, not {expected.dtype}"
     if expected.dtype.kind not in "fV":
         return "" if np.array_equal(expected, result) else "values differ"
-    pair = [each.astype(np.float64) for each in (result, expected)]
-    if np.allclose(*pair, rtol=case.rtol, atol=case.atol, equal_nan=True):
+    got, wanted = result.astype(np.float64), expected.astype(np.float64)
+    if np.allclose(got, wanted, rtol=case.rtol, atol=case.atol, equal_nan=True):
         return ""
-    return f"values differ by {np.nanmax(np.abs(pair[0] - pair[1])):.3g}"
+    return f"values differ by {np.nanmax(np.abs(got - wanted)):.3g}"
 
 
 def _sample(chosen: list[Any], count: int) -> Iterator[Any]:
