@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ..knobs import Knobs, Value
 from ..targets.target import Target
 from ..workload import Workload
-from .scalar import readable, supported
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -111,6 +110,9 @@ def candidates(work: Workload, target: Target) -> list[Template]:
 
 def _computable(work: Workload) -> bool:
     """Return whether the scalar operations that every template's programs are made of have the programs' types."""
+    # Imported here, because the scalar operations import TVM and the command line's help reads ACCURACIES.
+    from .scalar import readable, supported
+
     operands = work.inputs[work.anchor_arity :] if work.epilogue else ()
     programs = (*work.inner, *([work.epilogue] if work.epilogue else []))
     steps = [step for program in programs for step in program.steps]
