@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from hypothesis import strategies as st
 from kernel_runner import Array, run_workload
 
+from tilewright.passes.fusion.group import EXPRESSION_LIMIT
 from tilewright.targets.target import Target
 from tilewright.workload import Attribute, PointwiseProgram, PointwiseStep, TensorType, Workload, attributes
 
@@ -52,7 +54,7 @@ def evaluate(program: PointwiseProgram | None, anchor: Array, operands: Sequence
 @st.composite
 def epilogues(draw: Any, shape: Shape) -> Epilogue:
     """Draw an epilogue of a result of this shape: operands of any shape that broadcasts to it, constants, diamonds."""
-    names = draw(st.lists(st.sampled_from((*_UNARY, *_BINARY)), max_size=4))
+    names = draw(st.lists(st.sampled_from((*_UNARY, *_BINARY)), max_size=4).filter(_is_short))
     kinds = [
         draw(st.sampled_from(("tensor", "tensor", "const", "anchor"))) if each in _BINARY else "" for each in names
     ]
@@ -76,6 +78,12 @@ def epilogues(draw: Any, shape: Shape) -> Epilogue:
         else:
             last = emit(name, (last,), {"min": -1.5, "max": 2.5} if name == "clip" else {})
     return Epilogue(PointwiseProgram(1 + len(operands), tuple(steps)) if steps else None, operands)
+
+
+def _is_short(names: list[str]) -> bool:
+    """Return whether fusion makes such a program: it cuts those whose expressions are very long."""
+    occurrences = {"nn.gelu": 24, "sigmoid": 24, "maximum": 12}
+    return math.prod(occurrences.get(each, 1) for each in names) <= EXPRESSION_LIMIT
 
 
 @st.composite

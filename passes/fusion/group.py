@@ -16,13 +16,16 @@ from ...workload import attributes
 from ..expressions import operator_name, permutation_of, variables_of
 from .anchors import READS_TRANSPOSED, Anchor, anchor_of, reads_transposed
 from .graph import Graph
-from .pointwise import is_pointwise
+from .pointwise import is_pointwise, occurrences
 
 if TYPE_CHECKING:
     from tvm.relax import Call, Expr
 
 #: How many pointwise operators a region may hold: bounds registers and the search.
 REGION_LIMIT = 48
+#: How long a region's result may be as one expression in which every value stands in place of its variable: so TVM's
+#: analyzer sees it, in time that grows with it, which for a chain of functions is exponential.
+EXPRESSION_LIMIT = 4000
 #: Operators that only rename memory; they stay in ``main``.
 ALIASES = frozenset({"relax.reshape"})
 
@@ -76,6 +79,15 @@ class _Region:
         """Return the members whose value is read outside."""
         return [index for index in sorted(self.members) if self.outside_readers(index)]
 
+    def expression_length(self) -> int:
+        """Return the most terms that any member has when all others are written out in it."""
+        lengths: dict[Expr, int] = {}
+        for index in sorted(self.members):
+            call = self.graph.calls[index]
+            read = sum(lengths.get(var, 1) for var in variables_of(call))
+            lengths[self.graph.bindings[index].var] = max(1, read) * (occurrences(call) if is_pointwise(call) else 1)
+        return max(lengths.values())
+
     def next_reader(self) -> int | None:
         """Return the earliest outside reader when it could join."""
         outside = [reader for index in self.members for reader in self.outside_readers(index)]
@@ -95,6 +107,8 @@ def _grow(graph: Graph, seed: int, taken: set[int], limit: int) -> list[int]:
         if reader is None:
             break
         region.add(reader)
+        if region.expression_length() > EXPRESSION_LIMIT:
+            break
         if region.escaping() == [max(region.members)]:
             accepted = sorted(region.members)
     return accepted

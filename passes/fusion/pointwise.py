@@ -18,6 +18,25 @@ _ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 
 
+#: How often, about, the operands of an operator stand in the expression that a kernel computes it by, where that is
+#: often: polynomials of a vector, and selections that NaN passes through.
+_POLYNOMIALS = "exp tanh sinh cosh asinh acosh atanh sigmoid erf power nn.gelu nn.gelu_tanh nn.silu nn.selu"
+_SELECTIONS = "maximum minimum sign where nn.leakyrelu floor_mod floor_divide"
+_OCCURRENCES = {
+    "log": 250,
+    "nn.softplus": 150,
+    **dict.fromkeys(_POLYNOMIALS.split(), 24),
+    **dict.fromkeys(_SELECTIONS.split(), 12),
+}
+
+
+def occurrences(call: Call) -> int:
+    """Return how often, about, a pointwise operator's operands stand in the expression of its result."""
+    if operator_name(call) in ("maximum", "minimum") and any(scalar_constant(arg) is not None for arg in call.args):
+        return 1
+    return _OCCURRENCES.get(operator_name(call), 1)
+
+
 def is_pointwise(call: Call) -> bool:
     """Return whether every element of the result depends on the elements at its place alone."""
     return operator_name(call) in POINTWISE
