@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from relax_modules import assert_computes_the_same, build_module
 from tvm import relax
 from tvm.ir import GlobalVar
 
 from tilewright.passes.expressions import operator_name
-from tilewright.passes.fusion import workload_of
+from tilewright.passes.fusion import fuse, workload_of
+from tilewright.passes.fusion.spec import check
+from tilewright.passes.spec import check_main_form
 from tilewright.workload import Workload
 
 
@@ -53,3 +56,16 @@ def operators_of(function: Any) -> tuple[str, ...]:
 def shape_of_groups(module: Any) -> list[str]:
     """Return the groups as text: their operators joined by spaces, in the order of the calls."""
     return [" ".join(each.operators) for each in group_calls(module)]
+
+
+def fused(build: Any, *inputs: Any, rtol: float = 2e-6) -> Any:
+    """Fuse a module, check it and its numbers, and return it."""
+    before = build_module(build, *inputs)
+    text = before.script(show_meta=False)
+    after = fuse(before)
+    assert before.script(show_meta=False) == text
+    relax.analysis.well_formed(after)
+    check_main_form(after)
+    check(after)
+    assert_computes_the_same(before, after, inputs, rtol=rtol)
+    return after

@@ -2,31 +2,15 @@
 
 import numpy as np
 import pytest
-from groups import group_calls, shape_of_groups
-from relax_modules import array, assert_computes_the_same, build_module, constant, scalar
+from groups import fused, group_calls, shape_of_groups
+from relax_modules import array, build_module, constant, scalar
 from tvm import relax
 from tvm.relax import op
 
 from tilewright.passes.fusion import fuse
-from tilewright.passes.fusion.group import REGION_LIMIT
-from tilewright.passes.fusion.spec import check
-from tilewright.passes.spec import check_main_form
 from tilewright.workload import Workload
 
 IMAGE = (1, 4, 6, 6)
-
-
-def fused(build, *inputs, rtol=2e-6):
-    """Fuse a module, check it and its numbers, and return it."""
-    before = build_module(build, *inputs)
-    text = before.script(show_meta=False)
-    after = fuse(before)
-    assert before.script(show_meta=False) == text
-    relax.analysis.well_formed(after)
-    check_main_form(after)
-    check(after)
-    assert_computes_the_same(before, after, inputs, rtol=rtol)
-    return after
 
 
 def conv(emit, x, seed=1, out=4, kernel=3):
@@ -129,39 +113,6 @@ def test_a_producer_of_another_shape_stays_outside():
         return emit(op.add(y, emit(op.exp(b))))
 
     assert shape_of_groups(fused(before, IMAGE, (1, 4, 1, 1))) == ["exp", "nn.conv2d add"]
-
-
-def test_a_region_has_a_limit():
-    def before(emit, x):
-        for _ in range(REGION_LIMIT + 7):
-            x = emit(op.negative(x))
-        return x
-
-    assert [len(each.operators) for each in group_calls(fused(before, (5,)))] == [REGION_LIMIT, 7]
-
-
-@pytest.mark.parametrize(
-    ("step", "longest"),
-    [
-        (lambda x, y: op.nn.gelu(x), 2),
-        (lambda x, y: op.maximum(x, y), 3),
-        (lambda x, y: op.multiply(x, x), 11),
-        (lambda x, y: op.log(x), 1),
-        (lambda x, y: op.maximum(x, scalar(0.5)), 12),
-    ],
-)
-def test_long_expressions_are_cut(step, longest):
-    """Written out, such a chain grows exponentially, and so would the time to compile it."""
-
-    def before(emit, x, y):
-        for _ in range(12):
-            x = emit(step(x, y))
-        return emit(op.tanh(x))
-
-    module = build_module(before, (5,), (5,))
-    sizes = [len(each.operators) for each in group_calls(fuse(module))]
-    assert sum(sizes) == 13
-    assert max(sizes[:-1], default=sizes[0]) <= longest + (len(sizes) == 1)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 3, 2), (1, 0, 2, 3), (3, 1, 0, 2)])
