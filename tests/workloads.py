@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,6 +17,11 @@ from tilewright.workload import Attribute, PointwiseProgram, PointwiseStep, Tens
 
 ADD = PointwiseProgram(2, (PointwiseStep("add", (0, 1), "float32"),))
 """Adds the second value to the first."""
+
+
+def shapes(most: int, least: int = 1, elements: int = 1 << 20) -> st.SearchStrategy[list[int]]:
+    """Shapes of ``least`` to ``most`` axes with at most so many elements: a test is no place for gigabytes."""
+    return st.lists(sizes, min_size=least, max_size=most).filter(lambda shape: math.prod(shape) <= elements)
 
 
 def tensor(*shape: int, layout: Layout | None = None, dtype: str = "float32") -> TensorType:

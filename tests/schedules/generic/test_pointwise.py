@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TARGETS, assembly, runnable_targets
-from workloads import ADD, blocked, check_kernel, sizes, step, tensor, workload
+from workloads import ADD, blocked, check_kernel, shapes, sizes, step, tensor, workload
 
 from tilewright.schedules.template import build_kernel
 from tilewright.targets.target import Target
@@ -23,7 +23,7 @@ def _add(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 @given(st.data())
 def test_broadcasting(data: st.DataObject) -> None:
     """Two operands of random rank, each dimension present, one, or missing in front."""
-    shape = tuple(data.draw(st.lists(sizes, min_size=0, max_size=4)))
+    shape = tuple(data.draw(shapes(4, least=0)))
     operands = []
     for _ in range(2):
         first = data.draw(st.integers(0, len(shape)))

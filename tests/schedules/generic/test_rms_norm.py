@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import runnable_targets
-from workloads import ADD, check_kernel, sizes, tensor, workload
+from workloads import ADD, check_kernel, shapes, tensor, workload
 
 from tilewright.targets.target import Target
 
@@ -15,7 +15,7 @@ _rms_norm = torch.nn.functional.rms_norm
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(sizes, max_size=2), st.lists(sizes, min_size=1, max_size=2), st.sampled_from(_TARGETS))
+@given(shapes(2, least=0, elements=1 << 10), shapes(2, elements=1 << 10), st.sampled_from(_TARGETS))
 def test_last_axes(outer: list[int], inner: list[int], target: Target) -> None:
     """All axes, too."""
     shape, axes = [*outer, *inner], tuple(range(len(outer), len(outer) + len(inner)))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TARGETS, assembly, run_workload, runnable_targets
-from workloads import ADD, check_kernel, sizes, tensor, workload
+from workloads import ADD, check_kernel, shapes, tensor, workload
 
 from tilewright.schedules.template import build_kernel
 from tilewright.targets.target import Target
@@ -15,7 +15,7 @@ _TARGETS = runnable_targets()
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(sizes, min_size=1, max_size=4), st.data())
+@given(shapes(4), st.data())
 def test_any_axis(shape: list[int], data: st.DataObject) -> None:
     axis = data.draw(st.integers(0, len(shape) - 1))
     work = workload("softmax", [tensor(*shape)], tensor(*shape), axis=axis)
