@@ -1,9 +1,15 @@
-"""How property tests choose their examples: anew at a desk, the same ones every time where ``CI`` is set."""
+"""What holds for every test: how examples are chosen, and which signals reach the processes under test."""
 
 import os
+import signal
 
 from hypothesis import settings
 
+# Anew at a desk, the same ones every time where ``CI`` is set.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("repeatable")
+
+# A shell starts background jobs with interrupts ignored, and every process they start inherits that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
