@@ -19,6 +19,12 @@ def _conv2d(work: Workload) -> float:
     return 2.0 * math.prod(work.output.shape) * channels_per_group * height * width
 
 
+@_ANCHOR_FLOPS.register("conv2d_transpose")
+def _conv2d_transpose(work: Workload) -> float:
+    _, channels_per_group, height, width = work.inputs[1].shape
+    return 2.0 * math.prod(work.inputs[0].shape) * channels_per_group * height * width
+
+
 @_ANCHOR_FLOPS.register("matmul")
 def _matmul(work: Workload) -> float:
     depth: int = work.inputs[0].shape[work.attr("a_axes")[-1]]

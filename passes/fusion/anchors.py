@@ -61,10 +61,15 @@ def _is_matrix_product(call: Call) -> bool:
     return _keeps_type(call) and all(len(shape_of(arg)) >= 2 for arg in call.args)
 
 
-@ANCHORS.register("nn.conv2d")
+#: Convolutions: how their weights lie.
+_CONVOLUTIONS = {"nn.conv2d": "OIHW", "nn.conv2d_transpose": "IOHW"}
+
+
+@ANCHORS.register(*_CONVOLUTIONS)
 def _conv2d(call: Call, _: FindTranspose) -> Anchor | None:
-    attrs = call.attrs
-    if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NCHW", "OIHW", "NCHW") or not _keeps_type(call):
+    attrs, name = call.attrs, operator_name(call)
+    described_by = (attrs.data_layout, attrs.kernel_layout, attrs.out_layout)
+    if described_by != ("NCHW", _CONVOLUTIONS[name], "NCHW") or not _keeps_type(call):
         return None
     described: dict[str, Attribute] = {
         "strides": ints(attrs.strides),
@@ -73,7 +78,7 @@ def _conv2d(call: Call, _: FindTranspose) -> Anchor | None:
         "groups": int(attrs.groups),
         "constant_weight": is_constant(call.args[1]),
     }
-    return Anchor("conv2d", tuple(call.args), attributes(described))
+    return Anchor(name.removeprefix("nn."), tuple(call.args), attributes(described))
 
 
 @ANCHORS.register("matmul")

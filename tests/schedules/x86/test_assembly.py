@@ -29,6 +29,14 @@ def convolution(channels: int, size: int, kernel: int, stride: int = 1) -> Workl
     return workload("conv2d", inputs, tensor(1, 256, out, out), 2, BIAS_RELU, **attrs)
 
 
+def transposed(channels: int, size: int, kernel: int, stride: int) -> Workload:
+    """A transposed convolution to 64 channels with bias and relu, cropped to a multiple of the data's size."""
+    out = size * stride
+    inputs = [tensor(1, channels, size, size), tensor(channels, 64, kernel, kernel), tensor(1, 64, 1, 1)]
+    attrs = {"strides": (stride, stride), "padding": ((kernel - stride) // 2,) * 4, "dilation": (1, 1), "groups": 1}
+    return workload("conv2d_transpose", inputs, tensor(1, 64, out, out), 2, BIAS_RELU, **attrs)
+
+
 def product(*sizes: int, batch: tuple[int, ...] = (), transposed: bool = False) -> Workload:
     """A product of weights, or of a batch of activations."""
     rows, depth, columns = sizes
@@ -46,6 +54,8 @@ WORKLOADS = {
     "3x3-strided": convolution(128, 56, 3, 2),
     "1x1": convolution(256, 28, 1),
     "1x1-strided": convolution(256, 56, 1, 2),
+    "transposed-2x2": transposed(256, 48, 2, 2),
+    "transposed-4x4": transposed(128, 48, 4, 2),
     "weights": product(197, 768, 768),
     "weights-transposed": product(128, 384, 1536, transposed=True),
     "batch": product(197, 64, 64, batch=(12,)),
@@ -74,7 +84,7 @@ def test_hot_loops_multiply_in_registers(work: Workload, name: str, register: st
     stored = choose_layouts(work, target, "exact")
     kernel = build_kernel(stored or work, target)
     assert kernel is not None
-    assert kernel.attrs["tilewright.template"] in ("direct_conv2d", "packed_matmul")
+    assert kernel.attrs["tilewright.template"] in ("direct_conv2d", "packed_matmul", "transposed_conv2d")
     loop = hot_loop(assembly(kernel, target))
     multiply_adds = [line for line in loop if _MULTIPLY_ADD.match(line)]
     # Several steps of a tile of nearly all the sums there is room for: images divide into tiles a little smaller.
