@@ -9,7 +9,7 @@ at run time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tvm import tirx
@@ -63,8 +63,8 @@ def layouts(work: Workload, target: Target) -> Workload:
 def transposed_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep results of one column phase x output channels in registers while input channels and taps stream past.
 
-    Order: image > group > chunk of rows > tile of output channels > row > column phase > run of results > input block
-    > tap > input channel. Chunk and channel tile are shared among threads.
+    Order: image > group > chunk of rows > tile of output channels > row > column phase > run of results > tap's column
+    > input block > tap's row > input channel. Chunk and channel tile are shared among threads.
     """
     if work.inputs[1].layout is None or work.output.layout is None:
         raise NotApplicable
@@ -164,7 +164,8 @@ class _Writer:
         self.sums.clear(size)
         if phase.taps:
             if clipped is None:
-                self.sum_tile(place, phase, None, None)
+                with T.serial(0, phase.taps) as step:
+                    self.sum_tile(place, phase, step, None)
             else:
                 for step in range(phase.taps):
                     inside = [at for at in range(size) if phase.inside(clipped + at, step)]
@@ -179,8 +180,8 @@ class _Writer:
 
         self.sums.each(store)
 
-    def sum_tile(self, place: _Place, phase: Phase, step: int | None, pixels: list[int] | None) -> None:
-        """Sum one step of the columns' taps, or all: over blocks of input channels; the last may hold fewer."""
+    def sum_tile(self, place: _Place, phase: Phase, step: Expr, pixels: list[int] | None) -> None:
+        """Sum one step of the columns' taps over blocks of input channels; the last may hold fewer."""
         full, rest = divmod(self.in_channels, self.lanes)
         if full:
             with T.serial(0, full) as block:
@@ -190,24 +191,23 @@ class _Writer:
             self._window(place, phase, full, rest, step, pixels)
 
     @contextmanager
-    def each_tap(self, place: _Place, phase: Phase, step: int | None) -> Iterator[_Taps]:
-        """Open loops over the kernel's rows that meet data and, if no step is given, over the steps of the phase."""
+    def each_tap(self, place: _Place, phase: Phase, step: Expr) -> Iterator[_Taps]:
+        """Open a loop over the kernel's rows that meet data, at one step of the columns' taps."""
         first, y, low, high = self.rows.window(place.row)
-        with ExitStack() as stack:
-            at = low + stack.enter_context(T.serial(0, high - low))
-            along = stack.enter_context(T.serial(0, phase.taps)) if step is None else step
+        with T.serial(0, high - low) as clipped:
+            at = low + clipped
             found = [
                 first + at * self.rows.period,
-                phase.tap + along * self.columns.period,
+                phase.tap + step * self.columns.period,
                 y - at * self.rows.reach,
-                phase.data(place.column, along),
+                phase.data(place.column, step),
             ]
             for index, value in enumerate(found):
                 T.buffer_store(self.taps, value, [index])
             yield _Taps(*(self.taps[index] for index in range(len(found))))
 
     def _window(
-        self, place: _Place, phase: Phase, block: Expr, channels: int, step: int | None, pixels: list[int] | None
+        self, place: _Place, phase: Phase, block: Expr, channels: int, step: Expr, pixels: list[int] | None
     ) -> None:
         with self.each_tap(place, phase, step) as taps:
             for start, steps, unroll in unrolled_loop(channels, min(4, channels)):
@@ -234,8 +234,8 @@ class _DepthwiseWriter(_Writer):
         """How many products a result sums, at the most."""
         return super().depth // self.in_channels
 
-    def sum_tile(self, place: _Place, phase: Phase, step: int | None, pixels: list[int] | None) -> None:
-        """Sum one step of the columns' taps, or all of them."""
+    def sum_tile(self, place: _Place, phase: Phase, step: Expr, pixels: list[int] | None) -> None:
+        """Sum one step of the columns' taps."""
         with self.each_tap(place, phase, step) as taps:
             self.sums.multiply_add(
                 lambda pixel, lane: self.data[place.image, place.block, taps.y, taps.x + pixel, lane],
