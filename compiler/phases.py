@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .blocks import each_block, on_every_block
 from .pipeline import Phase, PhaseContext
 
 if TYPE_CHECKING:
@@ -72,10 +74,27 @@ def _check_scheduled(module: IRModule, context: PhaseContext) -> None:
     check(module)
 
 
+Run = Callable[["IRModule", PhaseContext], "IRModule"]
+Check = Callable[["IRModule", PhaseContext], None]
+
+
+def _phase(name: str, description: str, run: Run, check: Check) -> Phase:
+    """Return a phase that treats every block of a module as ``main``."""
+
+    def run_all(module: IRModule, context: PhaseContext) -> IRModule:
+        return on_every_block(module, lambda part: run(part, context))
+
+    def check_all(module: IRModule, context: PhaseContext) -> None:
+        for _, part in each_block(module):
+            check(part, context)
+
+    return Phase(name, description, run_all, check_all)
+
+
 PHASES: tuple[Phase, ...] = (
-    Phase("simplify", "fewer and simpler operators, the same numbers", _simplify, _check_simplified),
-    Phase("precision", "which element type each operator computes in", _precision, _check_precision),
-    Phase("fuse", "operators become groups, one kernel each", _fuse, _check_groups),
-    Phase("layout", "how every tensor is stored; weights packed", _layout, _check_groups),
-    Phase("schedule", "a template makes each kernel", _schedule, _check_scheduled),
+    _phase("simplify", "fewer and simpler operators, the same numbers", _simplify, _check_simplified),
+    _phase("precision", "which element type each operator computes in", _precision, _check_precision),
+    _phase("fuse", "operators become groups, one kernel each", _fuse, _check_groups),
+    _phase("layout", "how every tensor is stored; weights packed", _layout, _check_groups),
+    _phase("schedule", "a template makes each kernel", _schedule, _check_scheduled),
 )

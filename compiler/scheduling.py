@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..passes.control_flow import CONTROL_FLOW
 from ..passes.expressions import operands_of, operator_name
 from ..passes.fusion import workload_of
 from ..passes.fusion.emit import WORKLOAD
+from ..passes.fusion.group import ALIASES
 from ..passes.rebuild import Rename, rebuild, substitute
 from ..schedules.cost import flops, operand_bytes
 from ..schedules.template import build_kernel
@@ -164,13 +166,13 @@ def _constants_as_operands(function: Function) -> tuple[Function, list[Expr]]:
 
 
 def check(module: IRModule) -> None:
-    """Raise AssertionError unless ``main`` holds only calls of scheduled kernels, reshapes and tuples."""
+    """Raise AssertionError unless ``main`` holds only calls of scheduled kernels, reshapes, tuples, control flow."""
     from tvm.relax import Call
     from tvm.tirx import PrimFunc
 
     for binding in (binding for block in module["main"].body.blocks for binding in block.bindings):
         value = binding.value
-        if not isinstance(value, Call) or value.op.name == "relax.reshape":
+        if not isinstance(value, Call) or value.op.name in ALIASES | CONTROL_FLOW:
             continue
         assert value.op.name == "relax.call_tir", f"{binding.var.name}: {value.op.name} is not scheduled"
         kernel = module[value.args[0]]

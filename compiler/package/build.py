@@ -20,13 +20,13 @@ from ...targets.toolchain import find_toolchain
 from ...workload import Workload
 from ..pipeline import Observer, PhaseEvent
 from .artifact import Artifact, Report, disk_full
-from .calls import read_calls
 from .emit_c import emit_plan
 from .kernels import Kernel, compile_kernels
 from .link import FORMATS, Parts
 from .manifest import make_manifest
 from .plan import KernelFacts, Plan, make_plan
-from .views import COPY, place_inside
+from .read_calls import read_calls
+from .views import place_inside
 from .weights import LARGE_BYTES, data_assembly, write_weights
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def build(
 def _plan(module: IRModule, target: Target, root: Path, jobs: int) -> _Planned:
     """Compile the kernels that main calls and lay out memory; scratch is known only once a kernel is lowered."""
     found = read_calls(module)
-    works = {call.function: _workload(module[call.function]) for call in found.calls}
+    works = {call.function: _workload(module[call.function]) for call in found.kernel_calls()}
     found = place_inside(found, {name: work for name, work in works.items() if work})
-    functions = {call.function: module[call.function] for call in found.calls if call.function != COPY}
+    functions = {call.function: module[call.function] for call in found.kernel_calls()}
     (root / _OBJECTS).mkdir()
     kernels = compile_kernels(functions, target, root / _OBJECTS, jobs)
     facts = {

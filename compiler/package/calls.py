@@ -1,24 +1,20 @@
-"""Read the scheduled ``main``: which kernels run in what order on which values."""
+"""The calls of a plan: which kernels run in what order on which values, and where control flow turns."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...tvm_names import constant_value, is_constant
-from .lowering import itemsize
-
-if TYPE_CHECKING:
-    from tvm.ir import IRModule
-    from tvm.relax import Binding, Call
-
 INPUT, WEIGHT, RESULT = "input", "weight", "result"
+
+#: What a call is named that only copies bytes.
+COPY = "memcpy"
+
+#: The kinds of :class:`Control`.
+IF, ELSE, END_IF, LOOP, END_LOOP = "if", "else", "end if", "loop", "end loop"
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,30 @@ class Weight:
 
 
 @dataclass(frozen=True)
+class Move:
+    """How far a value moves with the iterations of a loop: ``step * counter`` bytes.
+
+    Attributes:
+        counter: the loop's counter.
+        step: bytes.
+        side: for a value that changes sides, ``step * ((counter + side) % 2)`` bytes instead; else None.
+    """
+
+    counter: Value
+    step: int
+    side: int | None = None
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Where a value lives that lives inside another one: from which byte on, and with what moves."""
+
+    root: Value
+    offset: int
+    moves: tuple[Move, ...] = ()
+
+
+@dataclass(frozen=True)
 class KernelCall:
     """A call of the kernel of this name."""
 
@@ -53,91 +73,97 @@ class KernelCall:
     reads: tuple[Value, ...]
     writes: tuple[Value, ...]
 
+    def renamed(self, names: Mapping[Value, Value]) -> KernelCall:
+        """Return the call on other values."""
+        reads, writes = (tuple(names.get(each, each) for each in values) for values in (self.reads, self.writes))
+        return replace(self, reads=reads, writes=writes)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A mark between calls where control flow begins, turns or ends.
+
+    Attributes:
+        kind: IF, ELSE, END_IF, LOOP or END_LOOP.
+        condition: one byte, 0 for false: which way an IF goes, whether a LOOP begins, whether it goes on at its
+            END_LOOP. None for always.
+        counter: of a loop and its end: how many iterations are complete, int64.
+        trips: of a loop: how many iterations at the most, int64. None for any number.
+        most: of a loop: how many iterations at the most, known now. None for any number.
+    """
+
+    kind: str
+    condition: Value | None = None
+    counter: Value | None = None
+    trips: Value | None = None
+    most: int | None = None
+
+    @property
+    def reads(self) -> tuple[Value, ...]:
+        """What is read here."""
+        return tuple(each for each in (self.condition, self.trips) if each)
+
+    @property
+    def writes(self) -> tuple[Value, ...]:
+        """What is written here."""
+        return (self.counter,) if self.counter else ()
+
+    def renamed(self, names: Mapping[Value, Value]) -> Control:
+        """Return the mark on other values."""
+        condition, trips = (names.get(each, each) if each else None for each in (self.condition, self.trips))
+        return replace(self, condition=condition, trips=trips)
+
 
 @dataclass
 class Calls:
-    """All of ``main``.
+    """All that a run does.
 
     Attributes:
-        calls: kernel calls in order.
+        calls: kernel calls in order, with marks of control flow between them.
         weights: constants without duplicates.
         outputs: the values that are the outputs.
-        inside: values that live inside another one, from a byte of it on.
+        inside: values that live inside another one.
+        merged: values that both branches of an IF write.
     """
 
-    calls: list[KernelCall] = field(default_factory=list)
+    calls: list[KernelCall | Control] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     outputs: tuple[Value, ...] = ()
-    inside: dict[Value, tuple[Value, int]] = field(default_factory=dict)
+    inside: dict[Value, Inside] = field(default_factory=dict)
+    merged: set[Value] = field(default_factory=set)
+
+    def kernel_calls(self) -> Iterator[KernelCall]:
+        """Yield the calls of kernels, copies left out."""
+        for call in self.calls:
+            if isinstance(call, KernelCall) and call.function != COPY:
+                yield call
+
+    def root_of(self, value: Value) -> Inside:
+        """Return the value that a value lives in at last, itself when it lives in none, and where in it."""
+        offset, moves = 0, ()
+        while value in self.inside:
+            outer = self.inside[value]
+            value, offset, moves = outer.root, offset + outer.offset, moves + outer.moves
+        return Inside(value, offset, moves)
+
+    def rename(self, names: Mapping[Value, Value], since: int) -> None:
+        """Let other values take the place of some, in the calls since the one of this position."""
+        if names:
+            self.calls[since:] = [call.renamed(names) for call in self.calls[since:]]
+            self.inside = {
+                value: replace(each, root=names.get(each.root, each.root)) for value, each in self.inside.items()
+            }
+            self.merged = {names.get(each, each) for each in self.merged}
 
 
-def read_calls(module: IRModule) -> Calls:
-    """Return the calls of a scheduled module. Raises ValueError for what the schedule phase does not leave."""
-    return _Reader().read(module["main"])
-
-
-class _Reader:
-    def __init__(self) -> None:
-        self._found = Calls()
-        self._bound: dict[Any, Any] = {}
-        self._weights: dict[str, Value] = {}
-        self._results = 0
-
-    def read(self, main: Any) -> Calls:
-        for index, parameter in enumerate(main.params):
-            self._bound[parameter] = Value(INPUT, index, _bytes(parameter.ty))
-        for block in main.body.blocks:
-            for binding in block.bindings:
-                self._bound[binding.var] = self._binding(binding)
-        result = self._value(main.body.body)
-        self._found.outputs = result if isinstance(result, tuple) else (result,)
-        return self._found
-
-    def _binding(self, binding: Binding) -> Any:
-        from tvm import ir, relax
-
-        value = binding.value
-        if isinstance(value, relax.Call) and value.op == ir.Op.get("relax.call_tir"):
-            return self._call(value)
-        if isinstance(value, relax.Call) and value.op == ir.Op.get("relax.reshape"):
-            return self._value(value.args[0])
-        return self._value(value)
-
-    def _call(self, call: Call) -> Any:
-        from tvm import relax
-
-        result = call.ty_args[0]
-        types = list(result.fields) if isinstance(result, relax.TupleType) else [result]
-        writes = tuple(self._result(each) for each in types)
-        reads = tuple(self._value(each) for each in call.args[1].fields)
-        self._found.calls.append(KernelCall(call.args[0].name_hint, reads, writes))
-        return writes if isinstance(result, relax.TupleType) else writes[0]
-
-    def _result(self, kind: Any) -> Value:
-        self._results += 1
-        return Value(RESULT, self._results - 1, _bytes(kind))
-
-    def _value(self, expr: Any) -> Any:
-        from tvm import relax
-
-        if is_constant(expr):
-            return self._constant(expr)
-        if isinstance(expr, relax.Var):
-            return self._bound[expr]
-        if isinstance(expr, relax.Tuple):
-            return tuple(self._value(each) for each in expr.fields)
-        if isinstance(expr, relax.TupleGetItem):
-            return self._value(expr.tuple_value)[expr.index]
-        raise ValueError(f"a scheduled module holds no such expression: {expr}")
-
-    def _constant(self, expr: Any) -> Value:
-        array = np.ascontiguousarray(constant_value(expr))
-        sha256 = hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
-        if sha256 not in self._weights:
-            self._weights[sha256] = Value(WEIGHT, len(self._found.weights), array.nbytes)
-            self._found.weights.append(Weight(array.nbytes, sha256, lambda: constant_value(expr)))
-        return self._weights[sha256]
-
-
-def _bytes(kind: Any) -> int:
-    return math.prod(int(dim) for dim in kind.shape.values) * itemsize(str(kind.dtype))
+def blocks_of(calls: list[KernelCall | Control]) -> list[int]:
+    """Return for each call the number of the block it stands in: calls of one block run equally often, in order."""
+    found, stack, made = [], [0], 0
+    for call in calls:
+        if isinstance(call, Control) and call.kind in (ELSE, END_IF, END_LOOP):
+            stack.pop()
+        found.append(stack[-1])
+        if isinstance(call, Control) and call.kind in (IF, ELSE, LOOP):
+            made += 1
+            stack.append(made)
+    return found

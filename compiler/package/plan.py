@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .arena import Lifetime, lower_bound, place
-from .calls import INPUT, RESULT, WEIGHT, Calls, KernelCall, Value, Weight
+from .calls import COPY as COPY
+from .calls import END_LOOP, INPUT, LOOP, RESULT, WEIGHT, Calls, Control, KernelCall, Value, Weight
 from .lowering import ALIGNMENT, aligned
-from .views import COPY as COPY
-from .views import root_of
 
 ARENA, OUTPUT = "arena", "output"
 
@@ -22,11 +22,34 @@ class Place:
         space: INPUT, OUTPUT, ARENA or WEIGHT.
         offset: bytes from the start of the arena or the weights; which input or output.
         inner: bytes from there on.
+        moves: how it moves with the iterations of loops.
     """
 
     space: str
     offset: int
     inner: int = 0
+    moves: tuple[PlaceMove, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlaceMove:
+    """A :class:`.calls.Move` whose counter has its place."""
+
+    counter: Place
+    step: int
+    side: int | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A :class:`.calls.Control` whose values have their places: it stands before the step of this number."""
+
+    before: int
+    kind: str
+    condition: Place | None = None
+    counter: Place | None = None
+    trips: Place | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,8 +71,8 @@ class Step:
         kernel: the symbol of the kernel, or COPY.
         reads: places of the inputs.
         writes: places of the outputs, then of the scratch where the kernel takes some.
-        flops: floating-point operations.
-        bytes: bytes of the operands.
+        flops: floating-point operations of a run: of every iteration, where their number is known.
+        bytes: bytes of the operands, likewise.
         size: for a copy, how many bytes are copied.
     """
 
@@ -67,7 +90,8 @@ class Plan:
     """Everything a run does.
 
     Attributes:
-        steps: in the order of execution.
+        steps: in order.
+        turns: where control flow begins, turns and ends, in order; none when every step runs once.
         weights: constants in the order of their offsets in the blob.
         weight_offsets: where each constant lies in the blob, a multiple of 64.
         weight_bytes: size of the blob.
@@ -76,6 +100,7 @@ class Plan:
     """
 
     steps: tuple[Step, ...]
+    turns: tuple[Turn, ...]
     weights: tuple[Weight, ...]
     weight_offsets: tuple[int, ...]
     weight_bytes: int
@@ -94,34 +119,31 @@ def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:
         kernels: by the function name in the calls.
     """
     weight_offsets, weight_bytes = _pack([each.size for each in found.weights])
-    places: dict[Value, Place] = {}
+    roots: dict[Value, Place] = {}
     copies: list[tuple[int, Value]] = []
     for index, value in enumerate(found.outputs):
-        if value.kind == RESULT and value not in places and value not in found.inside:
-            places[value] = Place(OUTPUT, index)
+        if value.kind == RESULT and value not in roots and value not in found.inside:
+            roots[value] = Place(OUTPUT, index)
         else:
             copies.append((index, value))
-    scratch = [kernels[call.function].scratch if call.function != COPY else 0 for call in found.calls]
-    in_arena, lifetimes = _lifetimes(found, scratch, places)
-    offsets, arena_bytes = place(lifetimes)
-    places.update((value, Place(ARENA, offsets[index])) for value, index in in_arena.items())
-    for value in _all_values(found):
-        if value.kind == INPUT:
-            places[value] = Place(INPUT, value.index)
-        elif value.kind == WEIGHT:
-            places[value] = Place(WEIGHT, weight_offsets[value.index])
-    for value in found.inside:
-        root, offset = root_of(value, found.inside)
-        if root in places:
-            places[value] = replace(places[root], inner=offset)
-    scratch_places = iter(offsets[len(in_arena) :])
-    steps = [
-        _step(call, kernels, places, next(scratch_places) if bytes_ else None)
-        for call, bytes_ in zip(found.calls, scratch, strict=True)
+    scratch = [
+        kernels[call.function].scratch if isinstance(call, KernelCall) and call.function != COPY else 0
+        for call in found.calls
     ]
+    in_arena, lifetimes = _lifetimes(found, scratch, roots)
+    offsets, arena_bytes = place(lifetimes)
+    roots.update((value, Place(ARENA, offsets[index])) for value, index in in_arena.items())
+    places = _Places(found, roots, weight_offsets)
+    steps, turns = _steps(found, kernels, places, iter(offsets[len(in_arena) :]), scratch)
     steps += [_copy(places[value], Place(OUTPUT, index), value.size) for index, value in copies]
     return Plan(
-        tuple(steps), tuple(found.weights), tuple(weight_offsets), weight_bytes, arena_bytes, lower_bound(lifetimes)
+        tuple(steps),
+        tuple(turns),
+        tuple(found.weights),
+        tuple(weight_offsets),
+        weight_bytes,
+        arena_bytes,
+        lower_bound(lifetimes),
     )
 
 
@@ -134,10 +156,31 @@ def _pack(sizes: Sequence[int]) -> tuple[list[int], int]:
     return offsets, aligned(end, ALIGNMENT)
 
 
-def _all_values(found: Calls) -> Iterator[Value]:
-    for call in found.calls:
-        yield from (root_of(each, found.inside)[0] for each in (*call.reads, *call.writes))
-    yield from found.outputs
+class _Places:
+    """The place of every value, those inside others too.
+
+    Args:
+        roots: places of the results that live in no other value.
+    """
+
+    def __init__(self, found: Calls, roots: Mapping[Value, Place], weight_offsets: Sequence[int]) -> None:
+        self._found, self._roots, self._weight_offsets = found, roots, weight_offsets
+
+    def __getitem__(self, value: Value) -> Place:
+        inside = self._found.root_of(value)
+        moves = tuple(PlaceMove(self[each.counter], each.step, each.side) for each in inside.moves)
+        return replace(self._root(inside.root), inner=inside.offset, moves=moves)
+
+    def of(self, value: Value | None) -> Place | None:
+        """Return the place of a value, None for none."""
+        return self[value] if value else None
+
+    def _root(self, value: Value) -> Place:
+        if value.kind == INPUT:
+            return Place(INPUT, value.index)
+        if value.kind == WEIGHT:
+            return Place(WEIGHT, self._weight_offsets[value.index])
+        return self._roots[value]
 
 
 def _lifetimes(
@@ -145,17 +188,78 @@ def _lifetimes(
 ) -> tuple[dict[Value, int], list[Lifetime]]:
     """Return the results that go into the arena with their index, and all lifetimes: theirs, then the scratch's."""
     spans: dict[Value, tuple[int, int]] = {}
+    end = len(found.calls)
     for step, call in enumerate(found.calls):
-        for value in (root_of(each, found.inside)[0] for each in (*call.writes, *call.reads)):
-            if value.kind == RESULT and value not in elsewhere:
-                spans[value] = (spans.get(value, (step, step))[0], step)
-    lifetimes = [Lifetime(value.size, first, last) for value, (first, last) in spans.items()]
+        for value in _touched(found, (*call.writes, *call.reads)):
+            spans[value] = (spans.get(value, (step, step))[0], step)
+    for value in _touched(found, found.outputs):
+        spans[value] = (spans.get(value, (end, end))[0], end)
+    spans = {value: span for value, span in spans.items() if value.kind == RESULT and value not in elsewhere}
+    loops = _loops(found)
+    whole = {value: _whole_loops(span, loops) for value, span in spans.items()}
+    lifetimes = [Lifetime(value.size, first, last) for value, (first, last) in whole.items()]
     lifetimes += [Lifetime(size, step, step) for step, size in enumerate(scratch) if size]
-    return {value: index for index, value in enumerate(spans)}, lifetimes
+    return {value: index for index, value in enumerate(whole)}, lifetimes
+
+
+def _touched(found: Calls, values: Sequence[Value]) -> Iterator[Value]:
+    """Yield the values in which these live, and the counters with which they move."""
+    for value in values:
+        inside = found.root_of(value)
+        yield inside.root
+        yield from _touched(found, [each.counter for each in inside.moves])
+
+
+def _loops(found: Calls) -> list[tuple[int, int]]:
+    """Return where each loop begins and ends, inner loops before outer ones."""
+    begun: list[int] = []
+    loops = []
+    for step, call in enumerate(found.calls):
+        if isinstance(call, Control) and call.kind == LOOP:
+            begun.append(step)
+        elif isinstance(call, Control) and call.kind == END_LOOP:
+            loops.append((begun.pop(), step))
+    return loops
+
+
+def _whole_loops(span: tuple[int, int], loops: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return the life of a value that outlives an iteration: what is touched in a loop and outside lives all of it."""
+    first, last = span
+    for begin, end in loops:
+        meets, contained = first <= end and begin <= last, begin <= first and last <= end
+        if meets and not contained:
+            first, last = min(first, begin), max(last, end)
+    return first, last
+
+
+def _steps(
+    found: Calls,
+    kernels: Mapping[str, KernelFacts],
+    places: _Places,
+    scratch_offsets: Iterator[int],
+    scratch: Sequence[int],
+) -> tuple[list[Step], list[Turn]]:
+    """Return the steps and where control flow turns between them."""
+    steps: list[Step] = []
+    turns: list[Turn] = []
+    rounds: list[int] = []
+    for call, bytes_ in zip(found.calls, scratch, strict=True):
+        if isinstance(call, Control):
+            operands = [places.of(each) for each in (call.condition, call.counter, call.trips)]
+            turns.append(Turn(len(steps), call.kind, *operands, call.most))
+            if call.kind == LOOP:
+                rounds.append(call.most if call.most is not None else 1)
+            elif call.kind == END_LOOP:
+                rounds.pop()
+            continue
+        step = _step(call, kernels, places, next(scratch_offsets) if bytes_ else None)
+        times = math.prod(rounds)
+        steps.append(replace(step, flops=step.flops * times, bytes=step.bytes * times))
+    return steps, turns
 
 
 def _step(
-    call: KernelCall, kernels: Mapping[str, KernelFacts], places: Mapping[Value, Place], scratch: int | None
+    call: KernelCall, kernels: Mapping[str, KernelFacts], places: _Places, scratch: int | None
 ) -> Step:
     if call.function == COPY:
         return _copy(places[call.reads[0]], places[call.writes[0]], call.reads[0].size)

@@ -12,11 +12,8 @@ from dataclasses import replace
 
 from ...rearrangement import FILLED, Rearrangement
 from ...workload import TensorType, Workload
-from .calls import RESULT, Calls, KernelCall, Value
+from .calls import COPY, RESULT, Calls, Inside, KernelCall, Value, blocks_of
 from .lowering import itemsize
-
-#: What a call is named that only copies bytes.
-COPY = "memcpy"
 
 
 def joins(work: Workload) -> tuple[int, ...] | None:
@@ -76,47 +73,46 @@ def _bytes(tensor: TensorType) -> int:
 def place_inside(found: Calls, works: Mapping[str, Workload]) -> Calls:
     """Return the calls without the joins and slices that need none.
 
-    A join's operand lives inside the result when it is a result itself, no output of the model, and inside nothing
-    yet; the other operands are copied there. A join of which no operand can is left as it is: its kernel copies with
-    all threads.
+    A join's operand lives inside the result when it is a result itself, no output of the model, inside nothing yet, and
+    made in the same block (elsewhere it may be made less often than the result is overwritten); the other operands are
+    copied there. A join of which no operand can is left as it is: its kernel copies with all threads.
 
     Args:
         works: the workloads of kernels, by function name.
     """
     changed = replace(found, calls=[], inside=dict(found.inside))
-    for call in found.calls:
+    fixed = {*found.outputs, *found.merged, *found.inside}
+    makers: dict[Value, int] = {}
+    for call, block in zip(found.calls, blocks_of(found.calls), strict=True):
+        if not isinstance(call, KernelCall):
+            changed.calls.append(call)
+            continue
+        makers.update((each, block) for each in call.writes if each not in fixed)
         work = works.get(call.function)
         offsets, first = (joins(work), part(work)) if work else (None, None)
-        if first is not None and call.writes[0] not in found.outputs:
-            changed.inside[call.writes[0]] = (call.reads[0], first)
-        elif offsets and not _join(changed, call, offsets) or not offsets:
+        if first is not None and call.writes[0] not in fixed:
+            changed.inside[call.writes[0]] = Inside(call.reads[0], first)
+        elif offsets and not _join(changed, call, offsets, {each for each in call.reads if makers.get(each) == block}):
+            changed.calls.append(call)
+        elif not offsets:
             changed.calls.append(call)
     return changed
 
 
-def _join(changed: Calls, call: KernelCall, offsets: tuple[int, ...]) -> bool:
+def _join(changed: Calls, call: KernelCall, offsets: tuple[int, ...], movable: set[Value]) -> bool:
     """Place operands inside the result and copy the others; return False when none can be placed."""
     (result,) = call.writes
     copies: list[KernelCall] = []
     placed = dict(changed.inside)
     for operand, offset in zip(call.reads, offsets, strict=True):
-        if operand.kind == RESULT and operand not in changed.outputs and operand not in placed:
-            placed[operand] = (result, offset)
+        if operand in movable and operand not in placed:
+            placed[operand] = Inside(result, offset)
         else:
             piece = Value(RESULT, -1 - len(placed), operand.size)
-            placed[piece] = (result, offset)
+            placed[piece] = Inside(result, offset)
             copies.append(KernelCall(COPY, (operand,), (piece,)))
     if len(copies) == len(call.reads):
         return False
     changed.inside.update(placed)
     changed.calls.extend(copies)
     return True
-
-
-def root_of(value: Value, inside: Mapping[Value, tuple[Value, int]]) -> tuple[Value, int]:
-    """Return the value that a value lives in at last, itself when it lives in none, and at which byte."""
-    offset = 0
-    while value in inside:
-        value, further = inside[value]
-        offset += further
-    return value, offset

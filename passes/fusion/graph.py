@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..control_flow import CONTROL_FLOW
 from ..expressions import variables_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class Graph:
 
     Attributes:
         bindings: all bindings in order.
-        calls: operator calls by the position of their binding.
+        calls: operator calls by the position of their binding; control flow is none of them.
         position: the binding that defines a variable.
         readers: for each variable, positions of the bindings that read it; -1 stands for the function's result.
     """
@@ -37,7 +38,8 @@ def graph_of(function: Function) -> Graph:
     graph = Graph([binding for block in function.body.blocks for binding in block.bindings])
     for index, binding in enumerate(graph.bindings):
         graph.position[binding.var] = index
-        if isinstance(binding.value, Call) and isinstance(binding.value.op, Op):
+        operator = binding.value.op if isinstance(binding.value, Call) else None
+        if isinstance(operator, Op) and operator.name not in CONTROL_FLOW:
             graph.calls[index] = binding.value
         for var in variables_of(binding.value):
             graph.readers[var].append(index)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..control_flow import CONTROL_FLOW
 from .fuse import workload_of
+from .group import ALIASES
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
 
 
 def check(module: IRModule) -> None:
-    """Raise AssertionError unless ``main`` holds only calls of groups with workloads, reshapes and tuples."""
+    """Raise AssertionError unless ``main`` holds only calls of groups with workloads, reshapes, tuples, control flow."""
     from tvm.ir import GlobalVar
     from tvm.relax import Call
 
@@ -20,7 +22,7 @@ def check(module: IRModule) -> None:
         if not isinstance(value, Call):
             continue
         if not isinstance(value.op, GlobalVar):
-            assert value.op.name == "relax.reshape", f"{binding.var.name}: {value.op.name} stands outside every group"
+            assert value.op.name in ALIASES | CONTROL_FLOW, f"{binding.var.name}: {value.op.name} stands outside every group"
             continue
         work = workload_of(module[value.op])
         assert work is not None, f"{value.op.name_hint} has no workload"

@@ -49,11 +49,12 @@ typedef struct {
   uint64_t bytes;       /* the size of the whole buffer */
 } tilewright_tensor;
 
-/* A step of the plan: one kernel call. */
+/* A step of the plan: one kernel call. A step inside a loop runs several times, one inside a branch perhaps never. */
 typedef struct {
   const char* name;   /* the operators it computes */
   const char* kernel; /* the kernel's symbol; steps of equal shape share one */
-  double flops;       /* floating-point operations of one run, 0 where they are not counted */
+  double flops;       /* floating-point operations of one run (one iteration of a loop of unknown length), 0 where they
+                         are not counted */
   double bytes;       /* bytes of its operands */
 } tilewright_step;
 
@@ -103,7 +104,8 @@ int32_t tilewright_create(int32_t num_threads, void* arena, tilewright_instance*
  * each points to tensor.bytes of memory aligned to at least its element, and outputs must not overlap inputs or one another. */
 int32_t tilewright_run(tilewright_instance* instance, const void* const* inputs, void* const* outputs);
 
-/* Run the model once as tilewright_run does, and write the seconds each step took to seconds[num_steps]. */
+/* Run the model once as tilewright_run does, and write the seconds each step took (in all iterations)
+ * to seconds[num_steps]. */
 int32_t tilewright_profile(tilewright_instance* instance, const void* const* inputs, void* const* outputs,
                            double* seconds);
 

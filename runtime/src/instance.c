@@ -163,17 +163,29 @@ static double clock_seconds(void) {
   return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-static int32_t run_steps(tilewright_instance* instance, const struct tw_frame* frame, double* seconds) {
-  for (int32_t i = 0; i < model->num_steps; ++i) {
-    double start = seconds ? clock_seconds() : 0;
+struct tw_run {
+  tilewright_instance* instance;
+  double* seconds; /* what each step took so far, or NULL */
+};
+
+int32_t tw_run_steps(struct tw_run* run, const struct tw_frame* frame, int32_t first, int32_t end) {
+  for (int32_t i = first; i < end; ++i) {
+    double start = run->seconds ? clock_seconds() : 0;
     int32_t failure = tw_plan.steps[i](frame);
     if (failure) {
       /* A kernel has nothing to fail with but an allocation. */
-      return fail(instance, TILEWRIGHT_KERNEL_FAILED, "step", i, model->steps[i].name, "found no memory for its scratch");
+      return fail(run->instance, TILEWRIGHT_KERNEL_FAILED, "step", i, model->steps[i].name,
+                  "found no memory for its scratch");
     }
-    if (seconds) seconds[i] = clock_seconds() - start;
+    if (run->seconds) run->seconds[i] += clock_seconds() - start;
   }
   return TILEWRIGHT_OK;
+}
+
+static int32_t run_plan(tilewright_instance* instance, const struct tw_frame* frame, double* seconds) {
+  struct tw_run run = {instance, seconds};
+  for (int32_t i = 0; seconds && i < model->num_steps; ++i) seconds[i] = 0;
+  return tw_plan.flow ? tw_plan.flow(&run, frame) : tw_run_steps(&run, frame, 0, model->num_steps);
 }
 
 static int32_t run_exclusively(tilewright_instance* instance, const void* const* inputs, void* const* outputs,
@@ -191,7 +203,7 @@ static int32_t run_exclusively(tilewright_instance* instance, const void* const*
   if (code) return code;
   const struct tw_frame frame = {inputs, outputs, instance->arena, tw_plan.weights};
   tw_pool_enter(instance->pool);
-  code = run_steps(instance, &frame, seconds);
+  code = run_plan(instance, &frame, seconds);
   tw_pool_leave();
   return code;
 }
