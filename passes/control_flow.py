@@ -74,8 +74,8 @@ def loop(facts: LoopFacts, operands: Sequence[Sequence[Expr]], result: Any) -> C
 def loop_facts(call: Call) -> LoopFacts:
     """Return what a loop is."""
     found = dict(call.attrs.items())
-    counts = [int(found[name]) for name in ("most", "decides", "carried")]
-    return LoopFacts(str(found["body"]), *counts, tuple(int(each) for each in found["backwards"]))
+    most, decides, carried = (int(found[name]) for name in ("most", "decides", "carried"))
+    return LoopFacts(str(found["body"]), most, decides, carried, tuple(int(each) for each in found["backwards"]))
 
 
 def blocks_of(call: Call) -> list[str]:

@@ -140,7 +140,8 @@ class Calls:
 
     def root_of(self, value: Value) -> Inside:
         """Return the value that a value lives in at last, itself when it lives in none, and where in it."""
-        offset, moves = 0, ()
+        offset = 0
+        moves: tuple[Move, ...] = ()
         while value in self.inside:
             outer = self.inside[value]
             value, offset, moves = outer.root, offset + outer.offset, moves + outer.moves

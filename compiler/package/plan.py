@@ -245,8 +245,8 @@ def _steps(
     rounds: list[int] = []
     for call, bytes_ in zip(found.calls, scratch, strict=True):
         if isinstance(call, Control):
-            operands = [places.of(each) for each in (call.condition, call.counter, call.trips)]
-            turns.append(Turn(len(steps), call.kind, *operands, call.most))
+            condition, counter, trips = (places.of(each) for each in (call.condition, call.counter, call.trips))
+            turns.append(Turn(len(steps), call.kind, condition, counter, trips, call.most))
             if call.kind == LOOP:
                 rounds.append(call.most if call.most is not None else 1)
             elif call.kind == END_LOOP:
@@ -258,9 +258,7 @@ def _steps(
     return steps, turns
 
 
-def _step(
-    call: KernelCall, kernels: Mapping[str, KernelFacts], places: _Places, scratch: int | None
-) -> Step:
+def _step(call: KernelCall, kernels: Mapping[str, KernelFacts], places: _Places, scratch: int | None) -> Step:
     if call.function == COPY:
         return _copy(places[call.reads[0]], places[call.writes[0]], call.reads[0].size)
     kernel = kernels[call.function]

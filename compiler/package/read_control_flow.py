@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .calls import COPY, ELSE, END_IF, END_LOOP, IF, LOOP, RESULT, Control, Inside, KernelCall, Move, Value
-from .lowering import aligned, itemsize
+from .lowering import aligned
 
 if TYPE_CHECKING:
     from tvm.relax import Call

@@ -92,9 +92,9 @@ def place_inside(found: Calls, works: Mapping[str, Workload]) -> Calls:
         offsets, first = (joins(work), part(work)) if work else (None, None)
         if first is not None and call.writes[0] not in fixed:
             changed.inside[call.writes[0]] = Inside(call.reads[0], first)
-        elif offsets and not _join(changed, call, offsets, {each for each in call.reads if makers.get(each) == block}):
-            changed.calls.append(call)
-        elif not offsets:
+            continue
+        movable = {each for each in call.reads if makers.get(each) == block}
+        if not offsets or not _join(changed, call, offsets, movable):
             changed.calls.append(call)
     return changed
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check(module: IRModule) -> None:
-    """Raise AssertionError unless ``main`` holds only calls of groups with workloads, reshapes, tuples, control flow."""
+    """Raise AssertionError unless ``main`` holds only calls of groups with workloads, aliases, control flow, tuples."""
     from tvm.ir import GlobalVar
     from tvm.relax import Call
 
@@ -22,7 +22,8 @@ def check(module: IRModule) -> None:
         if not isinstance(value, Call):
             continue
         if not isinstance(value.op, GlobalVar):
-            assert value.op.name in ALIASES | CONTROL_FLOW, f"{binding.var.name}: {value.op.name} stands outside every group"
+            outside = value.op.name in ALIASES | CONTROL_FLOW
+            assert outside, f"{binding.var.name}: {value.op.name} stands outside every group"
             continue
         work = workload_of(module[value.op])
         assert work is not None, f"{value.op.name_hint} has no workload"
