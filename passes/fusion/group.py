@@ -26,6 +26,9 @@ REGION_LIMIT = 48
 #: How long a region's result may be as one expression in which every value stands in place of its variable: so TVM's
 #: analyzer sees it, in time that grows with it, which for a chain of functions is exponential.
 EXPRESSION_LIMIT = 4000
+#: Anchors that choose first what joins them: where two groups could take a pointwise operator, as a residual addition,
+#: it costs nothing in the registers of a kernel that computes long for each element.
+HEAVY = frozenset({"nn.conv2d", "nn.conv2d_transpose", "matmul"})
 #: Operators that only rename memory; they stay in ``main``.
 ALIASES = frozenset({"relax.reshape"})
 
@@ -152,7 +155,7 @@ def form_groups(graph: Graph, limit: int = REGION_LIMIT) -> list[Group]:
         return graph.calls[index] if index in views else None
 
     groups: list[Group] = []
-    for index, call in graph.calls.items():
+    for index, call in sorted(graph.calls.items(), key=lambda item: (operator_name(item[1]) not in HEAVY, item[0])):
         if index in taken:
             continue
         anchor = None if is_pointwise(call) else anchor_of(call, transpose_of)

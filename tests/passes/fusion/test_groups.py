@@ -64,6 +64,17 @@ def test_a_residual_sum_joins_the_first_producer_that_can_take_it():
     assert {first.operators, second.operators} == {("nn.conv2d",), ("nn.conv2d", "add", "nn.relu")}
 
 
+def test_a_residual_sum_joins_the_convolution_and_not_what_stands_before_it():
+    """Among a scaled pool, a convolution and their sum the convolution chooses first."""
+
+    def before(emit, x):
+        pooled = emit(op.nn.max_pool2d(x, (3, 3), padding=(1, 1)))
+        shortcut = emit(op.nn.relu(emit(op.multiply(pooled, constant((1, 4, 1, 1))))))
+        return emit(op.add(shortcut, conv(emit, x)))
+
+    assert shape_of_groups(fused(before, IMAGE)) == ["nn.max_pool2d", "multiply nn.relu nn.conv2d add"]
+
+
 def test_a_group_reads_no_value_that_is_made_of_its_own():
     """relu(conv) is pooled and joined with the pool's result: the sum cannot be in the convolution's group."""
 
