@@ -36,6 +36,11 @@ def _pool2d(work: Workload) -> float:
     return float(math.prod(work.output.shape) * math.prod(work.attr("window")))
 
 
+@_ANCHOR_FLOPS.register("resample")
+def _resample(work: Workload) -> float:
+    return 2.0 * math.prod(work.output.shape) * work.inputs[1].shape[0] * work.inputs[3].shape[0]
+
+
 @_ANCHOR_FLOPS.register("reduce")
 def _reduce(work: Workload) -> float:
     return float(math.prod(work.inputs[0].shape))

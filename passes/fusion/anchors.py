@@ -142,6 +142,11 @@ def _transpose(call: Call, _: FindTranspose) -> Anchor:
     return Anchor("transpose", tuple(call.args), attributes({"axes": permutation_of(call)}))
 
 
+@ANCHORS.register("tilewright.resample")
+def _resample(call: Call, _: FindTranspose) -> Anchor:
+    return Anchor("resample", tuple(call.args), ())
+
+
 @ANCHORS.register("tilewright.recurrent")
 def _recurrent(call: Call, _: FindTranspose) -> Anchor:
     return Anchor("recurrent", tuple(call.args), Recurrence.of(dict(call.attrs.items())).attributes())

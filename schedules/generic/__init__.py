@@ -9,6 +9,7 @@ from . import (  # noqa: F401
     rearrange,
     recurrent,
     reduce,
+    resample,
     rms_norm,
     softmax,
     topk,

@@ -38,7 +38,7 @@ def layouts(work: Workload, target: Target) -> Workload:
         raise NotApplicable
     blocked = Layout("NCHW", f"NCHW{lanes}c")
     followers = [blocked if len(each.shape) == 4 and each.shape[1] == channels else None for each in extra]
-    return work.with_layouts((blocked, *followers), (blocked,))
+    return work.with_layouts((blocked, *(None,) * (work.anchor_arity - 1), *followers), (blocked,))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from tvm import relax
 
 from .....errors import UserError
+from .....passes.resample import resample
 from .....tvm_names import dtype_of, shape_of
 from ..interpolation import Array, Resampling, Taps, taps_of
 from ..node import Node, constant, positive_axis, rank_of
@@ -98,7 +99,7 @@ def _resample(
     target: _Target,
     regions: dict[int, tuple[float, float]] | None = None,
 ) -> Expr:
-    outside: list[tuple[int, Taps]] = []
+    along: dict[int, Taps] = {}
     for axis, (given, scale) in target.items():
         size = shape_of(data)[axis]
         region = (regions or {}).get(axis, (0.0, 1.0))
@@ -110,14 +111,33 @@ def _resample(
             raise UserError(f"it leaves no elements of axis {axis}; nothing can be compiled for such a tensor")
         if count == size and scale == 1.0 and region == (0.0, 1.0):
             continue
-        taps = taps_of(how, size, count, scale, region)
-        outside += [(axis, taps)] if taps.outside.any() else []
-        data = _apply(node, data, axis, taps)
+        along[axis] = taps_of(how, size, count, scale, region)
+    if _is_image(data, along):
+        data = _image(node, data, along[2], along[3])
+    else:
+        for axis, taps in along.items():
+            data = _apply(node, data, axis, taps)
     fill = node.const(node.get_float("extrapolation_value", 0.0), data)
-    for axis, taps in outside:
-        mask = constant(_along(taps.outside, axis, rank_of(data)))
-        data = node.emit(relax.op.where(mask, fill, data))
+    for axis, taps in along.items():
+        if taps.outside.any():
+            mask = constant(_along(taps.outside, axis, rank_of(data)))
+            data = node.emit(relax.op.where(mask, fill, data))
     return data
+
+
+def _is_image(data: Expr, along: dict[int, Taps]) -> bool:
+    """Return whether both axes of an image are blended from few elements each: what has an operator of its own."""
+    blended = all(1 < len(taps.weights) <= _MAX_TAPS for taps in along.values())
+    return blended and along.keys() == {2, 3} and rank_of(data) == 4 and dtype_of(data) == "float32"
+
+
+def _image(node: Node, data: Expr, rows: Taps, columns: Taps) -> Expr:
+    tables = [
+        constant(table)
+        for taps in (rows, columns)
+        for table in (taps.indices.astype("int32"), taps.weights.astype("float32"))
+    ]
+    return node.emit(resample(data, *tables))
 
 
 def _apply(node: Node, data: Expr, axis: int, taps: Taps) -> Expr:
