@@ -33,9 +33,9 @@ class Anchor:
     views: tuple[Var, ...] = ()
 
 
-#: Finds the transpose that defines an expression, None for anything else.
-FindTranspose = Callable[["Expr"], "Call | None"]
-ANCHORS: Registry[Callable[[Call, FindTranspose], Anchor | None]] = Registry("anchor")
+#: Finds the call that defines an expression if its readers read through it (a transpose, a rearrangement), else None.
+FindView = Callable[["Expr"], "Call | None"]
+ANCHORS: Registry[Callable[[Call, FindView], Anchor | None]] = Registry("anchor")
 
 #: Families that read transposed operands in place and store a transposed result.
 READS_TRANSPOSED = frozenset({"matmul"})
@@ -46,10 +46,10 @@ def reads_transposed(call: Call) -> bool:
     return operator_name(call) == "matmul" and _is_matrix_product(call)
 
 
-def anchor_of(call: Call, transpose_of: FindTranspose) -> Anchor | None:
+def anchor_of(call: Call, view_of: FindView) -> Anchor | None:
     """Return the anchor a call is, None for an operator that no family describes."""
     row = ANCHORS.get(operator_name(call))
-    return row(call, transpose_of) if row else None
+    return row(call, view_of) if row else None
 
 
 def _keeps_type(call: Call) -> bool:
@@ -66,7 +66,7 @@ _CONVOLUTIONS = {"nn.conv2d": "OIHW", "nn.conv2d_transpose": "IOHW"}
 
 
 @ANCHORS.register(*_CONVOLUTIONS)
-def _conv2d(call: Call, _: FindTranspose) -> Anchor | None:
+def _conv2d(call: Call, _: FindView) -> Anchor | None:
     attrs, name = call.attrs, operator_name(call)
     described_by = (attrs.data_layout, attrs.kernel_layout, attrs.out_layout)
     if described_by != ("NCHW", _CONVOLUTIONS[name], "NCHW") or not _keeps_type(call):
@@ -82,12 +82,12 @@ def _conv2d(call: Call, _: FindTranspose) -> Anchor | None:
 
 
 @ANCHORS.register("matmul")
-def _matmul(call: Call, transpose_of: FindTranspose) -> Anchor | None:
+def _matmul(call: Call, view_of: FindView) -> Anchor | None:
     if not _is_matrix_product(call):
         return None
     operands, axes, views = [], [], []
     for operand in call.args:
-        transpose = transpose_of(operand)
+        transpose = view_of(operand)
         operands.append(transpose.args[0] if transpose is not None else operand)
         axes.append(permutation_of(transpose) if transpose is not None else tuple(range(len(shape_of(operand)))))
         views += [operand] if transpose is not None else []
@@ -96,13 +96,13 @@ def _matmul(call: Call, transpose_of: FindTranspose) -> Anchor | None:
 
 
 @ANCHORS.register("nn.softmax")
-def _softmax(call: Call, _: FindTranspose) -> Anchor:
+def _softmax(call: Call, _: FindView) -> Anchor:
     axis = int(call.attrs.axis) % len(shape_of(call))
     return Anchor("softmax", tuple(call.args), attributes({"axis": axis}))
 
 
 @ANCHORS.register("nn.layer_norm", "nn.rms_norm")
-def _norm(call: Call, _: FindTranspose) -> Anchor | None:
+def _norm(call: Call, _: FindView) -> Anchor | None:
     axes = axes_of(call)
     rank = len(shape_of(call))
     if axes != tuple(range(rank - len(axes), rank)):
@@ -112,7 +112,7 @@ def _norm(call: Call, _: FindTranspose) -> Anchor | None:
 
 
 @ANCHORS.register("nn.max_pool2d", "nn.avg_pool2d")
-def _pool2d(call: Call, _: FindTranspose) -> Anchor | None:
+def _pool2d(call: Call, _: FindView) -> Anchor | None:
     attrs = call.attrs
     if attrs.layout != "NCHW":
         return None
@@ -128,7 +128,7 @@ def _pool2d(call: Call, _: FindTranspose) -> Anchor | None:
 
 
 @ANCHORS.register("sum", "mean", "max", "min", "prod")
-def _reduce(call: Call, _: FindTranspose) -> Anchor:
+def _reduce(call: Call, _: FindView) -> Anchor:
     described: dict[str, Attribute] = {
         "kind": operator_name(call),
         "axes": axes_of(call),
@@ -138,15 +138,15 @@ def _reduce(call: Call, _: FindTranspose) -> Anchor:
 
 
 @ANCHORS.register("permute_dims")
-def _transpose(call: Call, _: FindTranspose) -> Anchor:
+def _transpose(call: Call, _: FindView) -> Anchor:
     return Anchor("transpose", tuple(call.args), attributes({"axes": permutation_of(call)}))
 
 
 @ANCHORS.register("tilewright.resample")
-def _resample(call: Call, _: FindTranspose) -> Anchor:
+def _resample(call: Call, _: FindView) -> Anchor:
     return Anchor("resample", tuple(call.args), ())
 
 
 @ANCHORS.register("tilewright.recurrent")
-def _recurrent(call: Call, _: FindTranspose) -> Anchor:
+def _recurrent(call: Call, _: FindView) -> Anchor:
     return Anchor("recurrent", tuple(call.args), Recurrence.of(dict(call.attrs.items())).attributes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...tvm_names import dtype_of, shape_of
@@ -110,24 +111,24 @@ class GroupEmitter:
                         continue
                     args = [substitute(arg, known) for arg in call.args]
                     if self.group.anchor and index == self.group.seed:
-                        args = self._anchor_arguments(builder, call, params)
+                        args = self._anchor_arguments(builder, call, iter(params[: self.arity]))
                     var = builder.emit(relax.Call(call.op, args, call.attrs, call.ty_args))
                     known[self.graph.bindings[index].var] = var
                 result = builder.emit_output(var)
             builder.emit_func_output(result)
         return builder.finalize()["group"].with_attr(WORKLOAD, workload.to_json())
 
-    def _anchor_arguments(self, builder: BlockBuilder, call: Call, params: list[Var]) -> list[Expr]:
-        """Return what the anchor reads: its parameters, through a transpose where it has a view of one."""
+    def _anchor_arguments(self, builder: BlockBuilder, call: Call, places: Iterator[Var]) -> list[Expr]:
+        """Return what the anchor, or a view it reads through, reads: parameters in order, and calls of its views."""
         from tvm import relax
 
         assert self.group.anchor
         args: list[Expr] = []
-        places = iter(params[: self.arity])
         for arg in call.args:
             if arg in self.group.anchor.views:
                 view = self.graph.calls[self.graph.position[arg]]
-                args.append(builder.emit(relax.Call(view.op, [next(places)], view.attrs, view.ty_args)))
+                read = self._anchor_arguments(builder, view, places)
+                args.append(builder.emit(relax.Call(view.op, read, view.attrs, view.ty_args)))
             elif isinstance(arg, relax.Tuple) and tensors_in_arg(arg):
                 args.append(relax.Tuple([next(places) for _ in arg.fields]))
             else:

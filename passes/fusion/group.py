@@ -17,6 +17,7 @@ from ..expressions import operator_name, permutation_of, variables_of
 from .anchors import READS_TRANSPOSED, Anchor, anchor_of, reads_transposed
 from .graph import Graph
 from .pointwise import is_pointwise, occurrences
+from .rearrange_anchors import rearrangements_read_through
 
 if TYPE_CHECKING:
     from tvm.relax import Call, Expr
@@ -143,14 +144,14 @@ def _absorb_output_transpose(graph: Graph, group: Group, taken: set[int]) -> Non
 def form_groups(graph: Graph, limit: int = REGION_LIMIT) -> list[Group]:
     """Return groups that hold every operator call but the aliases, in order of their last member.
 
-    A call is a member of one group, but for transposes that several anchors read through.
+    A call is a member of one group, but for views that several anchors read through.
     """
     from tvm.relax import TensorType
 
-    views = _absorbable_transposes(graph)
+    views = _absorbable_transposes(graph) | rearrangements_read_through(graph)
     taken: set[int] = views | {index for index, call in graph.calls.items() if call.op.name in ALIASES}
 
-    def transpose_of(expr: Expr) -> Call | None:
+    def view_of(expr: Expr) -> Call | None:
         index = graph.position.get(expr, -1)
         return graph.calls[index] if index in views else None
 
@@ -158,7 +159,7 @@ def form_groups(graph: Graph, limit: int = REGION_LIMIT) -> list[Group]:
     for index, call in sorted(graph.calls.items(), key=lambda item: (operator_name(item[1]) not in HEAVY, item[0])):
         if index in taken:
             continue
-        anchor = None if is_pointwise(call) else anchor_of(call, transpose_of)
+        anchor = None if is_pointwise(call) else anchor_of(call, view_of)
         single = isinstance(graph.bindings[index].var.ty, TensorType)
         group = Group([index], index, anchor, opaque=anchor is None)
         if single and (anchor or is_pointwise(call)):

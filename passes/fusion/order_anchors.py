@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from ...tvm_names import dtype_of, shape_of
 from ...workload import Attribute, attributes
-from .anchors import ANCHORS, Anchor, FindTranspose
+from .anchors import ANCHORS, Anchor, FindView
 
 if TYPE_CHECKING:
     from tvm.relax import Call
 
 
 @ANCHORS.register("topk")
-def _topk(call: Call, _: FindTranspose) -> Anchor | None:
+def _topk(call: Call, _: FindView) -> Anchor | None:
     attrs = call.attrs
     if attrs.ret_type != "both":
         return None
@@ -26,7 +26,7 @@ def _topk(call: Call, _: FindTranspose) -> Anchor | None:
 
 
 @ANCHORS.register("cumsum")
-def _cumsum(call: Call, _: FindTranspose) -> Anchor | None:
+def _cumsum(call: Call, _: FindView) -> Anchor | None:
     if call.attrs.axis is None or dtype_of(call) != dtype_of(call.args[0]):
         return None
     described: dict[str, Attribute] = {

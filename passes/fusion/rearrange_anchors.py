@@ -14,23 +14,55 @@ from ...registry import Registry
 from ...tvm_names import constant_value, dtype_of, is_constant, shape_of
 from ...workload import attributes
 from ..expressions import ints, operator_name
-from .anchors import ANCHORS, Anchor, FindTranspose
+from .anchors import ANCHORS, Anchor, FindView
+from .graph import Graph
 
 if TYPE_CHECKING:
-    from tvm.relax import Call
+    from tvm.relax import Call, Expr
 
 #: More runs along the axes, and the kernel would be mostly code; channels of images are mixed at will.
 _RUNS, _CHANNEL_RUNS = 64, 1024
 _PLACES: Registry[Callable[[Call], Rearrangement | None]] = Registry("rearrangement")
 
 
-def _anchor(call: Call, _: FindTranspose) -> Anchor | None:
+def _anchor(call: Call, view_of: FindView) -> Anchor | None:
+    """take(take(x, rows), columns)  -->  one rearrangement of x that reads through the first."""
     moves = rearrangement_of(call)
     if moves is None:
         return None
     data = call.args[0]
-    operands = tuple(data.fields) if isinstance(data, relax.Tuple) else (data,)
-    return Anchor("rearrange", operands, attributes(moves.attributes()))
+    view = view_of(data)
+    if view is None:
+        operands = tuple(data.fields) if isinstance(data, relax.Tuple) else (data,)
+        return Anchor("rearrange", operands, attributes(moves.attributes()))
+    inner = _anchor(view, view_of)
+    assert inner is not None
+    earlier = Rearrangement.of(dict(inner.attrs))
+    sizes = list(shape_of(inner.operands[0]))
+    sizes[earlier.axis] = sum(shape_of(each)[earlier.axis] for each in inner.operands)
+    joined = moves.after(earlier, sizes)
+    if joined is None or not few_runs(joined):
+        return None
+    return Anchor("rearrange", inner.operands, attributes(joined.attributes()), (data, *inner.views))
+
+
+def rearrangements_read_through(graph: Graph) -> set[int]:
+    """Return the rearrangements that one other alone reads, and both are as simple as one."""
+    found: set[int] = set()
+
+    def view_of(expr: Expr) -> Call | None:
+        index = graph.position.get(expr, -1)
+        return graph.calls[index] if index in found else None
+
+    for index, call in graph.calls.items():
+        (reader, *others) = graph.readers[graph.bindings[index].var] or [-1]
+        follower = graph.calls.get(reader)
+        if others or follower is None or rearrangement_of(call) is None or rearrangement_of(follower) is None:
+            continue
+        found.add(index)
+        if not follower.args[0].same_as(graph.bindings[index].var) or _anchor(follower, view_of) is None:
+            found.remove(index)
+    return found
 
 
 def rearrangement_of(call: Call) -> Rearrangement | None:
