@@ -77,9 +77,9 @@ def cost(work: Workload, target: Target) -> float:
 def direct_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep pixels x output channels in registers while input channels and taps stream past.
 
-    Order: image > chunk of rows > tile of output channels > row > run of columns > input block > tap > input channel.
-    Chunk and channel tile are shared among threads; a chunk's data stays in the second-level cache while all output
-    channels pass over it, a channel tile's weights stay while the chunk passes.
+    Order: image > part of the rows > tile of output channels, or tile > image > part (``partition.py``), then row > run
+    of columns > input block > tap > input channel. A part's data stays in the second-level cache while all output
+    channels pass over it, or a channel tile's weights stay while the images pass.
     """
     if (
         work.attr("groups") == work.inputs[0].shape[1] > 1
@@ -92,12 +92,18 @@ def direct_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     # A wide kernel's taps are unrolled, and neighbours share what they load: a smaller tile leaves registers for that.
     wide = conv.kernel[1] > 3
     sums = rows * columns * 2 // 3 if wide else rows * columns
-    vectors = knobs.choice("vectors", (1, 2, 3, 4), default=min(2 if wide else columns, conv.out_blocks))
+    vectors = knobs.choice("vectors", (1, 2, 3, 4), default=2 if wide else _vectors(conv.out_blocks, columns))
     tile = knobs.choice("tile", range(1, 16), default=sums // max(vectors, 2))
     with writing(work) as kernel:
         _DirectWriter(kernel, conv.merged(tile), target).write(vectors, tile)
     assert kernel.function is not None
     return kernel.function
+
+
+def _vectors(blocks: int, columns: int) -> int:
+    """Return how many blocks a tile has: one more than ``columns`` where else a tile of one would be left over."""
+    alone = blocks > 1 and min(size for size, _ in balanced(blocks, columns)) == 1
+    return columns + 1 if alone else min(columns, blocks)
 
 
 class _DirectWriter(WindowWriter):

@@ -40,7 +40,7 @@ def layouts(work: Workload, target: Target) -> Workload:
 def depthwise_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep a run of pixels of one channel block in registers while the window streams past.
 
-    Order: image > chunk of rows > channel block > row > run of columns > kernel row > tap.
+    Order: image > part of the rows > channel block, or the other way round > row > run of columns > kernel row > tap.
     """
     _require_depthwise(work)
     if work.inputs[1].layout is None or work.output.layout is None:
@@ -62,6 +62,11 @@ def _require_depthwise(work: Workload) -> None:
 
 class _DepthwiseWriter(WindowWriter):
     """Sums over taps, a vector of channels' elements times a vector of their weights."""
+
+    def rows_outside(self, channel_tiles: int, parts: int) -> bool:
+        """Deal as the pointwise convolution before it does: weights and data are each read once, whoever has them."""
+        conv = self.conv
+        return conv.batch * conv.height * conv.width >= channel_tiles * conv.lanes
 
     def sum_tile(self, place: Place, clipped: bool) -> None:
         """Loop over the kernel's rows, its columns unrolled."""

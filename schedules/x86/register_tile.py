@@ -24,6 +24,8 @@ EXACT_DEPTH = 512
 MULTIPLY_ADDS_PER_CYCLE = 2.0
 #: What one core streams from memory, about: 20 GB/s at 4 GHz.
 MEMORY_BYTES_PER_CYCLE = 5.0
+#: What LLVM calls the locality of a prefetch: the cache to fetch into.
+NEAREST, SECOND_LEVEL = 3, 2
 
 
 class RegisterTile:
@@ -125,4 +127,9 @@ def prefetch(buffer: Any, index: list[Expr], axis: int, vectors: int, turn: Expr
     for at in range(share):
         place = list(index)
         place[axis] = place[axis] + turn * share + at
-        T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", tirx.address_of(buffer[tuple(place)]), 0, 2, 1))
+        prefetch_line(buffer, place, SECOND_LEVEL)
+
+
+def prefetch_line(buffer: Any, index: list[Expr], locality: int) -> None:
+    """Fetch the cache line of an element, to read it: ``NEAREST`` or ``SECOND_LEVEL`` cache."""
+    T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", tirx.address_of(buffer[tuple(index)]), 0, locality, 1))

@@ -7,6 +7,8 @@ Loops begin at zero: the loop partitioning of TVM 0.27 mistakes the bounds of lo
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -15,8 +17,10 @@ from tvm.tirx.script.builder import ir as T
 
 from ...targets.target import Target
 from ...workload import Workload
+from ..access import stored_indices
 from ..kernel import Kernel, balanced, starts
-from .register_tile import RegisterTile
+from .partition import Grid
+from .register_tile import NEAREST, RegisterTile, prefetch_line
 
 Expr = Any
 
@@ -81,6 +85,11 @@ class Convolution:
         rows = pixels // width
         return replace(self, height=rows, width=width, out_height=rows, out_width=width)
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one group's data that a row of the output adds to what the row before has read."""
+        return 4 * self.in_channels * self.width * min(self.strides[0], self.kernel[0])
+
     def tap_inside(self, column: int, tap: int) -> bool:
         """Return whether a column of the output meets data under a column of the kernel."""
         return 0 <= column * self.strides[1] - self.left + tap * self.dilation[1] < self.width
@@ -123,7 +132,7 @@ class WindowWriter:
         raise NotImplementedError
 
     def write(self, vectors: int, tile: int) -> None:
-        """Emit the loops over images, chunks and channel tiles, one nest for each size of channel tile."""
+        """Emit the loops over images, parts of rows and channel tiles, one nest for each size of channel tile."""
         conv = self.conv
         tiles = [
             (first + at * size, size)
@@ -131,28 +140,42 @@ class WindowWriter:
             for at in range(count)
         ]
         for first, size, count in starts(balanced(conv.out_blocks, vectors)):
-            rows = self._rows_of_a_chunk(count)
-            chunks = -(-conv.out_height // rows)
-            with T.parallel(0, conv.batch * conv.groups * chunks * count) as index:
-                outer = index // count
-                group, image = outer // chunks % conv.groups, outer // chunks // conv.groups
-                block = group * conv.out_blocks + index % count * size + first
-                start = outer % chunks * rows
-                present = rows if conv.out_height % rows == 0 else tirx.min(rows, conv.out_height - start)
+            grid = self._grid(count)
+            with T.parallel(0, grid.tasks) as task:
+                image, group, at, part = grid.place(task)
+                block = group * conv.out_blocks + at * size + first
+                start = part * conv.out_height // grid.parts
+                present = (part + 1) * conv.out_height // grid.parts - start
                 self.sums = RegisterTile(tile, size, conv.lanes, conv.in_channels * conv.kernel[0] * conv.kernel[1])
+                # A panel of weights serves one part of the rows, or all images one after the other.
+                rows = -(-conv.out_height // grid.parts) if grid.rows_outside else conv.batch * conv.out_height
                 self.turns = rows * len(tiles)
+                before = 0 if grid.rows_outside else image * conv.out_height + start
                 with T.serial(0, present) as row:
-                    self._row(Place(image, group, block, start + row, 0, row * len(tiles)), tiles)
+                    self._row(Place(image, group, block, start + row, 0, (before + row) * len(tiles)), tiles)
 
-    def _rows_of_a_chunk(self, channel_tiles: int) -> int:
-        """Return a chunk's rows: their data fits half the second-level cache, and every core has chunks to do."""
+    def _grid(self, channel_tiles: int) -> Grid:
+        """Return how tasks are dealt; a part of an image's rows fits half the second-level cache, as far as it can."""
         conv, facts = self.conv, self.target.facts
-        row_bytes = 4 * conv.strides[0] * conv.width * conv.in_channels
-        fitting = max(1, facts.l2_bytes // 2 // row_bytes)
-        tasks = conv.batch * conv.groups * channel_tiles
-        wanted = -(-4 * facts.cores // tasks) if facts.cores > 1 else 1
-        chunks = max(-(-conv.out_height // fitting), min(wanted, conv.out_height))
-        return -(-conv.out_height // chunks)
+        fitting = max(1, facts.l2_bytes // 2 // conv.row_bytes)
+        parts = -(-conv.out_height // fitting)
+        shape = conv.batch, conv.groups, channel_tiles, conv.out_height
+        return Grid.of(shape, facts.cores, self.rows_outside(channel_tiles, parts), parts)
+
+    def rows_outside(self, channel_tiles: int, parts: int) -> bool:
+        """Return whether threads share the rows and not the channels: whichever makes them read less.
+
+        What passes again and again, weights or data, is read once where it stays in the second-level cache.
+        """
+        conv, facts = self.conv, self.target.facts
+        data = conv.batch * conv.groups * conv.out_height * conv.row_bytes
+        taps = conv.kernel[0] * conv.kernel[1]
+        weights = 4 * taps * conv.in_channels * conv.groups * conv.out_blocks * conv.lanes
+        weight_passes = conv.batch * parts / facts.cores if weights // conv.groups > facts.l2_bytes // 2 else 1
+        data_passes = channel_tiles / facts.cores if data // conv.groups > facts.l2_bytes // 2 else 1
+        by_rows = data / facts.cores + weights * max(1, weight_passes)
+        by_channels = weights / facts.cores + data * max(1, data_passes)
+        return by_rows <= by_channels
 
     def _row(self, place: Place, tiles: list[tuple[int, int]]) -> None:
         """Emit a row of tiles (column, size): those without clipping in a loop for each size, the others singly."""
@@ -169,17 +192,38 @@ class WindowWriter:
     def _tile(self, place: Place, size: int, clipped: bool) -> None:
         conv = self.conv
         self.sums.clear(size)
+
+        def logical(pixel: Expr, vector: Expr, lane: Expr) -> list[Expr]:
+            y, x = place.row, place.column + pixel
+            if conv.out_width != self.image_width:
+                y, x = divide(y * conv.out_width + x, self.image_width)
+            return [place.image, (place.block + vector) * conv.lanes + lane, y, x]
+
+        self._prefetch_operands(logical)
         self.sum_tile(place, clipped)
         self.sums.flush()
 
         def store(pixel: Expr, vector: Expr, lane: Expr) -> None:
-            y, x = place.row, place.column + pixel
-            if conv.out_width != self.image_width:
-                y, x = divide(y * conv.out_width + x, self.image_width)
-            logical = [place.image, (place.block + vector) * conv.lanes + lane, y, x]
-            self.kernel.store(self.kernel.finish(self.sums.sum(pixel, vector, lane), logical), logical)
+            at = logical(pixel, vector, lane)
+            self.kernel.store(self.kernel.finish(self.sums.sum(pixel, vector, lane), at), at)
 
         self.sums.each(store)
+
+    def _prefetch_operands(self, logical: Callable[[Expr, Expr, Expr], list[Expr]]) -> None:
+        """Fetch the tile of the epilogue's operands of the output's size, such as a residual, while the sums are made.
+
+        Smaller ones lie in a near cache: they would be fetched in vain.
+        """
+        work = self.kernel.work
+        if 4 * math.prod(work.output.stored_shape) < 2 * self.target.facts.l2_bytes:
+            return
+        extra = zip(self.kernel.inputs[work.anchor_arity :], work.inputs[work.anchor_arity :], strict=True)
+        for buffer, tensor in extra:
+            if tensor.stored_shape != work.output.stored_shape:
+                continue
+            with T.unroll(0, self.sums.rows) as pixel:
+                for vector in range(self.sums.vectors):
+                    prefetch_line(buffer, stored_indices(tensor, logical(pixel, vector, 0)), NEAREST)
 
     def data_pixel(self, place: Place, pixel: Expr, tap_row: Expr, tap: Expr) -> tuple[Expr, Expr]:
         """Return row and column of the data under a pixel of the tile and a tap of the kernel."""

@@ -4,14 +4,16 @@
     M[a, oc, p] = sum over ic of U[a, ic, oc] V[a, ic, p]          n^2 matrix products, U transformed at compile time
     Y[oc, p]    = A^T M A        m x m output pixels, then the epilogue
 
-Tiles are taken in chunks of tile rows, so that V and M of a chunk stay in the second-level cache. The threads share the
-chunks where there are enough of them, else the blocks and points inside each of the three steps.
+Tiles are taken in chunks of tile rows, so that V and M of a chunk stay in the second-level cache, or of whole images
+where the weights, which pass once for every chunk, are the larger traffic. The threads share the chunks where there are
+enough of them, else the blocks and points inside each of the three steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,22 +37,32 @@ Expr = Any
 
 #: Measured: what one point of one tile and channel block takes in both transforms together, halved.
 CYCLES_PER_POINT = 4.0
+#: Measured: weights that pass again from the third-level cache are fetched while the products are made.
+CACHED_BYTES_PER_CYCLE = 40.0
+#: Measured: V and M as large as half the third-level cache; the rate falls with the root of their size.
+SPILT_BYTES_PER_CYCLE = 16.0
 
 
 @dataclass(frozen=True)
 class _Tiling:
-    """How the image is cut: m x m output tiles from n x n data tiles, in chunks of tile rows."""
+    """How images are cut: m x m output tiles from n x n data tiles, in chunks of tile rows or of whole images.
+
+    Attributes:
+        images: images of a chunk; more than one only with all their rows.
+        chunk_rows: tile rows that a chunk has of an image.
+    """
 
     tile: int
     size: int
     rows: int
     columns: int
+    images: int
     chunk_rows: int
 
     @property
     def tiles(self) -> int:
         """Tiles of a chunk."""
-        return self.chunk_rows * self.columns
+        return self.images * self.chunk_rows * self.columns
 
     @property
     def points(self) -> int:
@@ -67,7 +79,7 @@ def layouts(work: Workload, target: Target) -> Workload:
 
 
 def cost(work: Workload, target: Target) -> float:
-    """Return estimated cycles: products, the transforms of every tile, and weights that come from memory."""
+    """Return estimated cycles: products, the transforms of every tile, and the traffic of the chunks."""
     layout = work.inputs[1].layout
     assert isinstance(layout, WinogradLayout)
     batch, out_channels, height, width = work.output.shape
@@ -77,8 +89,37 @@ def cost(work: Workload, target: Target) -> float:
     points = (layout.tile + 2) ** 2
     products = tiles * points * in_channels * out_blocks / MULTIPLY_ADDS_PER_CYCLE
     transforms_of_tiles = tiles * points * (in_blocks + out_blocks) * CYCLES_PER_POINT
-    weights = 4 * points * in_channels * out_blocks * lanes / MEMORY_BYTES_PER_CYCLE
-    return products + transforms_of_tiles + weights
+    return products + transforms_of_tiles + traffic(work, target, layout, *chunk_of(work, target, layout))
+
+
+def traffic(work: Workload, target: Target, layout: WinogradLayout, images: int, rows: int) -> float:
+    """Return the cycles that weights, V and M take with chunks of so many images and tile rows.
+
+    All weights pass in every chunk, the first time from memory; V and M, which a chunk writes and reads, leave the
+    second-level cache where they do not fit half of it.
+    """
+    facts, lanes = target.facts, target.lanes()
+    batch, out_channels, height, width = work.output.shape
+    in_channels, points = work.inputs[0].shape[1], (layout.tile + 2) ** 2
+    tile_rows, columns = -(-height // layout.tile), -(-width // layout.tile)
+    weights = 4 * points * in_channels * -(-out_channels // lanes) * lanes
+    chunks = batch // images * -(-tile_rows // rows)
+    again = 0.0
+    if weights > facts.l2_bytes // 2:
+        again = weights / (CACHED_BYTES_PER_CYCLE if weights <= facts.l3_bytes // 2 else MEMORY_BYTES_PER_CYCLE)
+    spilt, between = 0.0, 4 * points * (in_channels + out_channels) * images * rows * columns
+    if between > facts.l2_bytes // 2:
+        spilt = 2 * between / SPILT_BYTES_PER_CYCLE * math.sqrt(between / (facts.l3_bytes // 2))
+    return weights / MEMORY_BYTES_PER_CYCLE + (chunks - 1) * again + chunks * spilt
+
+
+def chunk_of(work: Workload, target: Target, layout: WinogradLayout) -> tuple[int, int]:
+    """Return the images and tile rows of the chunk with the least traffic, the smaller one of two that are as good."""
+    rows = -(-work.output.shape[2] // layout.tile)
+    parts = dict.fromkeys(-(-rows // pieces) for pieces in range(rows, 0, -1))
+    several = [images for images in range(2, work.output.shape[0] + 1) if work.output.shape[0] % images == 0]
+    chunks = [*((1, part) for part in parts), *((images, rows) for images in several)]
+    return min(chunks, key=lambda chunk: traffic(work, target, layout, *chunk))
 
 
 def winograd_layouts(work: Workload, target: Target, tile: int) -> Workload:
@@ -103,22 +144,14 @@ def winograd_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     if not isinstance(layout, WinogradLayout) or work.output.layout is None:
         raise NotApplicable
     rows, columns = -(-work.output.shape[2] // layout.tile), -(-work.output.shape[3] // layout.tile)
-    default = chunk_rows(work, target, layout, rows, columns)
-    chunk = knobs.choice("chunk_rows", range(1, rows + 1), default=default)
+    images, part = chunk_of(work, target, layout)
+    chunk = knobs.choice("chunk_rows", range(1, rows + 1), default=part)
     vectors = knobs.choice("vectors", (1, 2, 3, 4), default=tile_shape(target)[1])
     with writing(work) as kernel:
-        tiling = _Tiling(layout.tile, layout.tile + 2, rows, columns, chunk)
+        tiling = _Tiling(layout.tile, layout.tile + 2, rows, columns, images if chunk == rows else 1, chunk)
         _Writer(kernel, tiling, target, vectors).write()
     assert kernel.function is not None
     return kernel.function
-
-
-def chunk_rows(work: Workload, target: Target, layout: WinogradLayout, rows: int, columns: int) -> int:
-    """Return the most tile rows a chunk may have for V and M to fit half the second-level cache, evened out."""
-    channels = work.inputs[0].shape[1] + work.output.shape[1]
-    row_bytes = 4 * (layout.tile + 2) ** 2 * channels * columns
-    fitting = max(1, min(rows, target.facts.l2_bytes // 2 // row_bytes))
-    return -(-rows // -(-rows // fitting))
 
 
 class _Writer:
@@ -138,7 +171,7 @@ class _Writer:
 
     def write(self) -> None:
         """Emit the loop over chunks and, inside, the three steps."""
-        tasks = self.batch * self.chunks
+        tasks = self.batch // self.tiling.images * self.chunks
         many = tasks >= 2 * self.target.facts.cores
         outer: Callable[[int, int], AbstractContextManager[Expr]] = T.parallel if many else T.serial
         self.inner = T.serial if many else T.parallel
@@ -147,7 +180,7 @@ class _Writer:
         with outer(0, tasks) as index:
             if many:
                 self._allocate()
-            self._chunk(index // self.chunks, index % self.chunks * self.tiling.chunk_rows)
+            self._chunk(index // self.chunks * self.tiling.images, index % self.chunks * self.tiling.chunk_rows)
 
     def _allocate(self) -> None:
         # One row more than is used: points would otherwise lie a multiple of 4096 bytes apart and evict one another.
@@ -159,23 +192,36 @@ class _Writer:
         tiling = self.tiling
         with self.inner(0, self.in_blocks) as block:
             transform = Transform(self.matrices.data, self.lanes)
-            with T.serial(0, tiling.chunk_rows) as row, T.serial(0, tiling.columns) as column:
-                self._transform_data(transform, image, block, first, row, column)
+            with self._tiles() as (at, row, column):
+                self._transform_data(transform, (image, at), block, first, row, column)
         for start, size, count in starts(balanced(self.out_blocks, self.vectors)):
             with self.inner(0, tiling.points * count) as index:
                 self._multiply(index // count, index % count * size + start, size)
         with self.inner(0, self.out_blocks) as block:
             transform = Transform(self.matrices.output, self.lanes)
-            with T.serial(0, tiling.chunk_rows) as row, T.serial(0, tiling.columns) as column:
-                self._transform_output(transform, image, block, first, row, column)
+            with self._tiles() as (at, row, column):
+                self._transform_output(transform, (image, at), block, first, row, column)
+
+    @contextmanager
+    def _tiles(self) -> Iterator[tuple[Expr, Expr, Expr]]:
+        """Open loops over a chunk's images, tile rows and tile columns."""
+        tiling = self.tiling
+        rows, columns = T.serial(0, tiling.chunk_rows), T.serial(0, tiling.columns)
+        with T.serial(0, tiling.images) as at, rows as row, columns as column:
+            yield at, row, column
+
+    def _place(self, block: Expr, at: Expr, row: Expr, column: Expr) -> Expr:
+        """Return where a tile of a chunk lies in V or M."""
+        tiling = self.tiling
+        return block * tiling.tiles + (at * tiling.chunk_rows + row) * tiling.columns + column
 
     def _transform_data(
-        self, transform: Transform, image: Expr, block: Expr, first: Expr, row: Expr, column: Expr
+        self, transform: Transform, images: tuple[Expr, Expr], block: Expr, first: Expr, row: Expr, column: Expr
     ) -> None:
         """Emit V of one tile: plain loads inside the image; at its border each pixel is loaded if it is inside."""
         tiling = self.tiling
         y, x = (first + row) * tiling.tile - self.top, column * tiling.tile - self.left
-        place = block * tiling.tiles + row * tiling.columns + column
+        place, image = self._place(block, images[1], row, column), images[0] + images[1]
 
         def inside(at_row: int, at_column: int, lane: Expr) -> Expr:
             return self.data[image, block, y + at_row, x + at_column, lane]
@@ -245,11 +291,11 @@ class _Writer:
         )
 
     def _transform_output(
-        self, transform: Transform, image: Expr, block: Expr, first: Expr, row: Expr, column: Expr
+        self, transform: Transform, images: tuple[Expr, Expr], block: Expr, first: Expr, row: Expr, column: Expr
     ) -> None:
         """Emit the output pixels of one tile that lie in the image, with the epilogue."""
         tiling, kernel = self.tiling, self.kernel
-        place = block * tiling.tiles + row * tiling.columns + column
+        place, image = self._place(block, images[1], row, column), images[0] + images[1]
         y, x = (first + row) * tiling.tile, column * tiling.tile
         _, _, out_height, out_width = kernel.work.output.shape
 
