@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...recurrent import Recurrence
 from ...registry import Registry
+from ...tree_ensemble import TreeEnsemble
 from ...tvm_names import dtype_of, is_constant, shape_of
 from ...workload import Attribute, attributes
 from ..expressions import axes_of, ints, operator_name, permutation_of
@@ -150,3 +151,8 @@ def _resample(call: Call, _: FindView) -> Anchor:
 @ANCHORS.register("tilewright.recurrent")
 def _recurrent(call: Call, _: FindView) -> Anchor:
     return Anchor("recurrent", tuple(call.args), Recurrence.of(dict(call.attrs.items())).attributes())
+
+
+@ANCHORS.register("tilewright.tree_ensemble")
+def _tree_ensemble(call: Call, _: FindTranspose) -> Anchor:
+    return Anchor("tree_ensemble", tuple(call.args), TreeEnsemble.of(dict(call.attrs.items())).attributes())

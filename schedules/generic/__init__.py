@@ -14,4 +14,5 @@ from . import (  # noqa: F401
     softmax,
     topk,
     transpose,
+    tree_ensemble,
 )

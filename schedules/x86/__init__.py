@@ -5,4 +5,5 @@ from . import conv2d as conv2d
 from . import depthwise_conv2d as depthwise_conv2d
 from . import matmul as matmul
 from . import transposed_conv2d as transposed_conv2d
+from . import tree_ensemble as tree_ensemble
 from . import winograd as winograd
