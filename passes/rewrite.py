@@ -124,9 +124,7 @@ def _absorber(old: Expr, new: Expr, scope: Scope) -> str | None:
     return next(names, None)
 
 
-def _first_rewrite(
-    value: Expr, scope: Scope, table: dict[str, list[RewritePass]]
-) -> tuple[str, Expr] | None:
+def _first_rewrite(value: Expr, scope: Scope, table: dict[str, list[RewritePass]]) -> tuple[str, Expr] | None:
     operator = operator_name(value)
     for rewrite in table.get(operator) or (table.get("*", []) if operator else []):
         expr = rewrite.rewrite(value, scope)

@@ -27,7 +27,9 @@ def tree_ensemble(ensemble: TreeEnsemble, x: Expr, operands: dict[str, Any]) -> 
     """Return a call of the operator. Operands and result [N, K]: see :mod:`tilewright.tree_ensemble`."""
     assert tuple(operands) == ensemble.operands[1:]
     constants = [relax.const(each, dtype=each.dtype.name) for each in operands.values()]
-    return relax.Call(Op.get(f"relax.{NAME}"), [x, *constants], make_node("ir.DictAttrs", **dict(ensemble.attributes())))
+    return relax.Call(
+        Op.get(f"relax.{NAME}"), [x, *constants], make_node("ir.DictAttrs", **dict(ensemble.attributes()))
+    )
 
 
 def ensemble_of(call: Call) -> TreeEnsemble:
@@ -133,7 +135,9 @@ class _Expansion:
         return self.taken(self.operands["leaves"], at)
 
     def _field(self, node: Expr, at: int) -> Expr:
-        return self.taken(self.operands["nodes"], self.do("add", self.do("multiply", node, self.number(4)), self.number(at)))
+        return self.taken(
+            self.operands["nodes"], self.do("add", self.do("multiply", node, self.number(4)), self.number(at))
+        )
 
     def _aggregated(self, found: Expr) -> Expr:
         if self.ensemble.targets:

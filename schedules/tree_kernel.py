@@ -6,7 +6,6 @@ Columns are written for a block of rows, [column, row], or for one row with the 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T

@@ -10,6 +10,8 @@ from .model import ImportedModel
 
 #: Files that unpickle: reading one would run whatever code its author put there.
 _PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".joblib")
+#: Files of tree libraries: XGBoost's JSON and UBJSON, LightGBM's text.
+_TREES = (".json", ".ubj", ".txt")
 
 
 def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) -> ImportedModel:
@@ -21,6 +23,10 @@ def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) -> Imp
         raise UserError(
             f"'{path}' is a pickle file, which can run code when it is read: export the model to ONNX and compile that"
         )
+    if path.suffix.lower() in _TREES:
+        from .trees import import_trees
+
+        return import_trees(path, input_shapes)
     from .onnx import import_onnx
 
     return import_onnx(path, input_shapes)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Expr = Any
 
+
 @dataclass(frozen=True)
 class Segment:
     """Neighbouring results along an axis: from ``start`` on, a run of places in one operand."""

@@ -120,12 +120,11 @@ def _evaluate(own: TreeKernel, masks: Masks, batch: Expr, groups: int) -> None:
     """Emit the tests of all nodes of the batch's trees; groups that do not exist leave what was there."""
     inner = masks.leaves - 1
     columns = [own.ranks[ramp(at * WORD, WORD)] for at in range(-(-own.columns // WORD))]
-    with T.serial(0, tirx.min(_GROUPS, groups - batch * _GROUPS)) as group:
-        with T.serial(0, inner) as node:
-            begin = T.bind(((batch * _GROUPS + group) * inner + node) * WORD)
-            place = own.flat["node_column"][ramp(begin, WORD)]
-            rank = own.flat["node_rank"][ramp(begin, WORD)]
-            masks.set_node(node, group, _read(columns, place) >= rank)
+    with T.serial(0, tirx.min(_GROUPS, groups - batch * _GROUPS)) as group, T.serial(0, inner) as node:
+        begin = T.bind(((batch * _GROUPS + group) * inner + node) * WORD)
+        place = own.flat["node_column"][ramp(begin, WORD)]
+        rank = own.flat["node_rank"][ramp(begin, WORD)]
+        masks.set_node(node, group, _read(columns, place) >= rank)
 
 
 def _read(columns: list[Expr], place: Expr) -> Expr:
@@ -150,4 +149,3 @@ def _places(own: TreeKernel, masks: Masks, first: Expr, leaf: Any) -> None:
     for at in range(0, WORD, LANES):
         begin = ramp((first + at) * (own.values * masks.leaves), LANES, own.values * masks.leaves)
         T.buffer_store(leaf, begin + masks.leaf_number(at), [ramp(first + at)])
-

@@ -226,9 +226,7 @@ def test_scale_moves_before_bias():
         return op.add(product, f32(array((5,), 2) * np.float32(0.125)))
 
     assert_rewritten(MoveScaleBeforeBias(), before, expected, (4, 3))
-    assert_unchanged(
-        MoveScaleBeforeBias(), lambda emit, x: op.multiply(emit(op.add(x, scalar(1))), scalar(2)), (4, 3)
-    )
+    assert_unchanged(MoveScaleBeforeBias(), lambda emit, x: op.multiply(emit(op.add(x, scalar(1))), scalar(2)), (4, 3))
 
 
 @pytest.mark.parametrize(("call", "merge"), [(op.add, np.add), (op.multiply, np.multiply)])

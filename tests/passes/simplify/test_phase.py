@@ -137,11 +137,7 @@ def _random_step(generator, emit, x):
         lambda: op.add(x, emit(op.broadcast_to(constant((4, 1, 1), seed), (2, 4, 6, 6)))),
         lambda: op.multiply(emit(op.tanh(x)), x),
         lambda: relax.TupleGetItem(
-            emit(
-                op.nn.batch_norm(
-                    x, *(constant((4,), seed + each) for each in range(4)), axis=1, training=False
-                )
-            ),
+            emit(op.nn.batch_norm(x, *(constant((4,), seed + each) for each in range(4)), axis=1, training=False)),
             0,
         ),
     ]

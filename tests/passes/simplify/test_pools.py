@@ -83,9 +83,7 @@ def test_global_pool_is_a_reduction(pool, reduce):
     def before(emit, x):
         return emit(pool(x, (6, 5)))
 
-    assert_rewritten(
-        GlobalPoolToReduction(), before, lambda emit, x: emit(reduce(x, [2, 3], True)), (2, 3, 6, 5)
-    )
+    assert_rewritten(GlobalPoolToReduction(), before, lambda emit, x: emit(reduce(x, [2, 3], True)), (2, 3, 6, 5))
     assert_unchanged(GlobalPoolToReduction(), before, (2, 3, 7, 5))
     assert_unchanged(GlobalPoolToReduction(), lambda emit, x: emit(pool(x, (6, 5), padding=1)), (2, 3, 6, 5))
 
