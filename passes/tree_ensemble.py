@@ -142,19 +142,11 @@ class _Expansion:
     def _aggregated(self, found: Expr) -> Expr:
         if self.ensemble.targets:
             outputs = shape_of(self.operands["base"])[0]
-            of_tree = self.do("one_hot", self.operands["target"], *_on_off(dtype_of(found)), outputs)
+            column = self.do("reshape", self.operands["target"], (-1, 1))
+            matches = self.do("equal", column, self.number(np.arange(outputs)))
+            of_tree = self.do("astype", matches, dtype_of(found))
             found = self.do("multiply", found, of_tree)
         return self.do(self.ensemble.aggregate, found, axis=1)
-
-
-def _on_off(dtype: str) -> list[Any]:
-    return [relax.PrimValue(_imm(value, dtype)) for value in (1.0, 0.0)]
-
-
-def _imm(value: float, dtype: str) -> Any:
-    from tvm import tirx
-
-    return tirx.FloatImm(dtype, value)
 
 
 register_operator(f"relax.{NAME}", "Aggregated leaves of decision trees.", _infer_type)

@@ -52,7 +52,7 @@ class TreeKernel:
         # Behind the last column, look-ups of four bytes may read on.
         self.written_ranks = scratch((self.columns + 1) * self.block + 64, self.rank_dtype)
         self.sums = scratch(self.outputs * self.block, self.value_dtype)
-        # Through a view, because the analysis of allocations would bound the buffer by places that are read from memory.
+        # Through a view: the analysis of allocations would bound the buffer by places that are read from memory.
         self.ranks = T.decl_buffer(self.written_ranks.shape, self.rank_dtype, data=self.written_ranks.data)
 
     def table(self, field: int, table: Expr) -> Expr:

@@ -78,7 +78,7 @@ class Masks:
 
 
 def evaluate_rows(tree_kernel: TreeKernel) -> None:
-    """Emit the trees over a block of rows whose columns and first sums are there: one tree at a time, 64 rows a word."""
+    """Emit the trees over a block of rows, whose columns and first sums are there: one tree after the other."""
     own, depth = tree_kernel, tree_kernel.ensemble.depth
     inner, words = 2**depth - 1, own.block // WORD
     masks = Masks(depth, words)

@@ -65,7 +65,7 @@ class _Packer:
         return ensemble, {name: np.ascontiguousarray(operands[name]) for name in ensemble.operands[1:]}
 
     def _strategy(self, highest: int) -> str:
-        """Return how to store the trees: complete where that is less work than a walk, and ranks and columns are narrow."""
+        """Return how to store the trees: complete where they are not deep, and ranks and columns are narrow."""
         narrow = self.depth <= _COMPLETE_DEPTH and highest <= 65535 and int(self.column.max()) <= 65535
         return "complete" if narrow else "nodes"
 

@@ -27,9 +27,9 @@ _LINKS: dict[str, Link] = {
     "cross_entropy_lambda": objectives.softplus,
     "multiclass": objectives.softmax,
 }
-#: Bits of a split's decision type, and what it takes for missing.
+#: Bits of a split's decision type, and the bits above them where zero is missing, too.
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
-_ZERO_MISSING, _NAN_MISSING = 1, 2
+_ZERO_MISSING = 1
 #: What LightGBM takes for zero.
 _ZERO = 1.0000000180025095e-35
 
@@ -148,14 +148,20 @@ def _ordered(nodes: _Nodes, kinds: Array, threshold: Array, first: int) -> tuple
     bounds = np.where(categorical, np.float32(np.nan), after(threshold, "float32")).astype(np.float32)
     # Where NaN is not missing it is taken for zero.
     missing_right = np.where(missing == 0, threshold < 0, default_right) & ~categorical
-    low, high = float(not_below(np.array(-_ZERO), "float32")), float(after(np.array(_ZERO), "float32"))
     for node in np.flatnonzero((missing == _ZERO_MISSING) & ~categorical):
-        bound, to_right = float(bounds[node]), bool(default_right[node])
-        nodes.sets[first + int(node)] = region(
-            (low, high, bound), lambda x, b=bound, r=to_right: r if low <= x < high else x >= b
-        )
+        nodes.sets[first + int(node)] = _zero_missing(float(bounds[node]), bool(default_right[node]))
         bounds[node] = np.nan
     return bounds, missing_right
+
+
+def _zero_missing(bound: float, default_right: bool) -> Boundaries:
+    """Return the numbers not below a bound, but for those that LightGBM takes for zero: they go the default way."""
+    low, high = float(not_below(np.array(-_ZERO), "float32")), float(after(np.array(_ZERO), "float32"))
+
+    def contains(value: float) -> bool:
+        return default_right if low <= value < high else value >= bound
+
+    return region((low, high, bound), contains)
 
 
 def _categorical(nodes: _Nodes, fields: Fields, splits: Array, threshold: Array) -> None:
