@@ -154,5 +154,5 @@ def _recurrent(call: Call, _: FindView) -> Anchor:
 
 
 @ANCHORS.register("tilewright.tree_ensemble")
-def _tree_ensemble(call: Call, _: FindTranspose) -> Anchor:
+def _tree_ensemble(call: Call, _: FindView) -> Anchor:
     return Anchor("tree_ensemble", tuple(call.args), TreeEnsemble.of(dict(call.attrs.items())).attributes())
