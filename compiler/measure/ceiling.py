@@ -60,13 +60,14 @@ class Ceiling:
         return "compute" if flops / self.flops > bytes_moved / self.bandwidth(bytes_moved) else "memory"
 
 
-def measure_ceiling(threads: int) -> Ceiling:
+def measure_ceiling(threads: int, march: str = "native") -> Ceiling:
     """Compile the measuring functions for this very CPU, run them on so many threads at once and forget them.
 
-    Takes about two seconds. Raises UserError when there is no C compiler.
+    Takes about two seconds. ``march``, as the C compiler calls it, restricts them to the instructions of another CPU.
+    Raises UserError when there is no C compiler.
     """
     with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
-        library = _build(Path(folder))
+        library = _build(Path(folder), march)
     flops = sum(_together(threads, lambda index: _compute_rate(library)))
     buffers = [_aligned(max(_WORKING_SETS) // threads) for _ in range(threads)]
     rates = []
@@ -78,10 +79,10 @@ def measure_ceiling(threads: int) -> Ceiling:
     return Ceiling(threads, flops, tuple(_falling(rates)))
 
 
-def _build(folder: Path) -> ctypes.CDLL:
+def _build(folder: Path, march: str) -> ctypes.CDLL:
     toolchain = find_toolchain(load_target("host"))
     path = folder / "ceiling.so"
-    flags = ["-O2", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared"]
+    flags = ["-O2", f"-march={march}", "-ffp-contract=fast", "-fPIC", "-shared"]
     done = subprocess.run(
         [*toolchain.cc, *flags, str(_SOURCE), "-o", str(path)], capture_output=True, text=True, errors="replace"
     )

@@ -62,13 +62,19 @@ def layouts(work: Workload, target: Target) -> Workload:
     return work.with_layouts(inputs, (blocked(lanes),))
 
 
-def cost(work: Workload, target: Target) -> float:
-    """Return estimated cycles: multiply-adds without the taps on padding, and weights that come from memory."""
+def multiply_adds(work: Workload) -> int:
+    """Return the multiply-adds of scalars, without those of taps on padding."""
     conv = Convolution.of(work)
     tap_rows = sum(conv.row_tap_inside(row, tap) for row in range(conv.out_height) for tap in range(conv.kernel[0]))
     tap_columns = sum(conv.tap_inside(column, tap) for column in range(conv.out_width) for tap in range(conv.kernel[1]))
+    return conv.batch * tap_rows * tap_columns * conv.in_channels * work.output.shape[1]
+
+
+def cost(work: Workload, target: Target) -> float:
+    """Return estimated cycles: multiply-adds of vectors, and weights that come from memory."""
+    conv = Convolution.of(work)
     blocks = conv.groups * conv.out_blocks
-    products = conv.batch * tap_rows * tap_columns * conv.in_channels * blocks / MULTIPLY_ADDS_PER_CYCLE
+    products = multiply_adds(work) // work.output.shape[1] * blocks / MULTIPLY_ADDS_PER_CYCLE
     weights = 4 * conv.kernel[0] * conv.kernel[1] * conv.in_channels * blocks * conv.lanes / MEMORY_BYTES_PER_CYCLE
     return products + weights
 
