@@ -19,6 +19,7 @@ from tilewright.compiler.measure.peers import Peer, open_peer
 from tilewright.compiler.measure.profile import ProfiledStep, judge
 from tilewright.compiler.measure.statistics import Latency, Ratio, ratio_of, summarize
 
+from . import zoo_models as zoo_models  # adds its rows to MODELS
 from .isolation import Died, Failed, Tell, isolated, sentence
 from .models import MODELS, Arrays, BenchModel
 from .peers import PEERS, Subject

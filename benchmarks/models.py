@@ -111,7 +111,7 @@ def as_tuple(module: Any) -> Any:
     return AsTuple().eval()
 
 
-def _seeded(make: Callable[[], Any], input_names: tuple[str, ...]) -> Any:
+def seeded(make: Callable[[], Any], input_names: tuple[str, ...]) -> Any:
     """Return a model with seeded weights, its biases and scales drawn at random."""
     import torch
 
@@ -124,7 +124,7 @@ def _seeded(make: Callable[[], Any], input_names: tuple[str, ...]) -> Any:
     return module
 
 
-def _calibrated(module: Any, branch_ends: list[Any], batches: list[Arrays]) -> Any:
+def calibrated(module: Any, branch_ends: list[Any], batches: list[Arrays]) -> Any:
     """Return the model with quiet residual branches and statistics of its own inputs in each batch normalization."""
     import torch
 
@@ -145,32 +145,32 @@ def _resnet50() -> Any:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     config = ResNetConfig(num_labels=1000)
-    module = _seeded(lambda: ResNetForImageClassification(config), ("pixel_values",))
+    module = seeded(lambda: ResNetForImageClassification(config), ("pixel_values",))
     blocks = [block for stage in module.resnet.encoder.stages for block in stage.layers]
-    return _calibrated(module, [block.layer[-1].normalization for block in blocks], [_images(8), _images(8, 8)])
+    return calibrated(module, [block.layer[-1].normalization for block in blocks], [images(8), images(8, 8)])
 
 
 def _mobilenet_v2() -> Any:
     from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
 
     config = MobileNetV2Config(num_labels=1000)
-    module = _seeded(lambda: MobileNetV2ForImageClassification(config), ("pixel_values",))
+    module = seeded(lambda: MobileNetV2ForImageClassification(config), ("pixel_values",))
     blocks = [block for block in module.mobilenet_v2.layer if block.use_residual]
-    return _calibrated(module, [block.reduce_1x1.normalization for block in blocks], [_images(8), _images(8, 8)])
+    return calibrated(module, [block.reduce_1x1.normalization for block in blocks], [images(8), images(8, 8)])
 
 
 def _vit_b16() -> Any:
     from transformers import ViTConfig, ViTForImageClassification
 
     config = ViTConfig(num_labels=1000)
-    return _seeded(lambda: ViTForImageClassification(config), ("pixel_values",))
+    return seeded(lambda: ViTForImageClassification(config), ("pixel_values",))
 
 
 def _yolov5m() -> Any:
     from .yolov5 import YoloV5m
 
-    module = _seeded(YoloV5m, ("images",))
-    return _calibrated(module, module.residual_norms(), [_image(seed, 40) for seed in range(2)])
+    module = seeded(YoloV5m, ("images",))
+    return calibrated(module, module.residual_norms(), [image(seed, 40) for seed in range(2)])
 
 
 def _lstm() -> Any:
@@ -186,7 +186,7 @@ def _lstm() -> Any:
         def forward(self, sequence: Any) -> Any:
             return self.lstm(sequence)[0]
 
-    return _seeded(Sequence, ("sequence",))
+    return seeded(Sequence, ("sequence",))
 
 
 _BERT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -195,7 +195,7 @@ _BERT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 def _bert_base() -> Any:
     from transformers import BertConfig, BertModel
 
-    return _seeded(lambda: BertModel(BertConfig()), _BERT_INPUTS)
+    return seeded(lambda: BertModel(BertConfig()), _BERT_INPUTS)
 
 
 def _biased(bert: Any) -> Any:
@@ -241,7 +241,7 @@ def _minilm_folder() -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def _image(seed: int = 0, cells: int = 14) -> Arrays:
+def image(seed: int = 0, cells: int = 14) -> Arrays:
     """Return a normalized image of smooth shapes with noise on them, so that neighbouring pixels are alike.
 
     Its sides have 16 pixels for each cell.
@@ -252,12 +252,13 @@ def _image(seed: int = 0, cells: int = 14) -> Arrays:
     return {"pixel_values": (smooth + 0.3 * draw.standard_normal(smooth.shape)).astype("float32")}
 
 
-def _images(count: int, first: int = 0) -> Arrays:
-    return _stacked([_image(first + each) for each in range(count)])
+def images(count: int, first: int = 0) -> Arrays:
+    """Return several images as one batch."""
+    return _stacked([image(first + each) for each in range(count)])
 
 
 def _large_image() -> Arrays:
-    return {"images": _image(cells=40)["pixel_values"]}
+    return {"images": image(cells=40)["pixel_values"]}
 
 
 def _stacked(samples: list[Arrays]) -> Arrays:
@@ -308,13 +309,13 @@ _BERT = BenchModel(
     plain_build=lambda: _biased(_bert_base()),
     plain_inputs=_with_bias,
 )
-_RESNET = BenchModel("resnet50", "ResNet-50, 224 x 224", _resnet50, _image, ("logits",))
+_RESNET = BenchModel("resnet50", "ResNet-50, 224 x 224", _resnet50, image, ("logits",))
 MODELS = {
     model.name: model
     for model in (
         _RESNET,
-        BenchModel("mobilenet_v2", "MobileNetV2, 224 x 224", _mobilenet_v2, _image, ("logits",)),
-        BenchModel("vit_b16", "ViT-B/16, 224 x 224", _vit_b16, _image, ("logits",)),
+        BenchModel("mobilenet_v2", "MobileNetV2, 224 x 224", _mobilenet_v2, image, ("logits",)),
+        BenchModel("vit_b16", "ViT-B/16, 224 x 224", _vit_b16, image, ("logits",)),
         _BERT,
         replace(
             _BERT,
@@ -328,7 +329,7 @@ MODELS = {
         BenchModel("lstm", "LSTM, 2 layers of 256 units, 50 steps", _lstm, _sequence, ("states",)),
         BenchModel("yolov5m", "YOLOv5m, 640 x 640", _yolov5m, _large_image, ("detections",), parts=_detections),
         replace(
-            _RESNET, name="resnet50_b8", description="ResNet-50, 224 x 224, batch 8", inputs=lambda: _images(8), batch=8
+            _RESNET, name="resnet50_b8", description="ResNet-50, 224 x 224, batch 8", inputs=lambda: images(8), batch=8
         ),
         replace(
             _BERT,

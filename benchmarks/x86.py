@@ -97,7 +97,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure Tilewright beside its peers on this machine.")
     parser.add_argument(
         "--models", nargs="+", choices=list(MODELS), metavar="MODEL", default=list(_DEFAULT_MODELS),
-        help=f"any of {', '.join(MODELS)} (default: all but minilm)",
+        help=f"any of {', '.join(MODELS)} (default: {', '.join(_DEFAULT_MODELS)})",
     )  # fmt: skip
     parser.add_argument(
         "--peers", nargs="*", choices=list(PEERS), metavar="PEER", default=list(PEERS),
@@ -139,9 +139,9 @@ def write(cells: list[Cell], folder: Path) -> None:
         temporary.replace(folder / name)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Measure; return 1 when something is not as it must be."""
-    options = parse()
+    options = parse(arguments)
     os.environ.update(_ENVIRONMENT)
     options.out.mkdir(parents=True, exist_ok=True)
     cells: list[Cell] = []
