@@ -42,6 +42,8 @@ def block_names(module: IRModule) -> list[str]:
 def join_blocks(parts: Mapping[str, IRModule]) -> IRModule:
     """Return one module of several, whose functions besides ``main`` get names of their own.
 
+    Blocks that nothing runs are left out.
+
     Args:
         parts: for each block's name, a module in which the block is ``main``.
     """
@@ -49,7 +51,8 @@ def join_blocks(parts: Mapping[str, IRModule]) -> IRModule:
 
     builder = relax.BlockBuilder()
     blocks: dict[str, Function] = {}
-    for name, part in parts.items():
+    for name in _reached(parts):
+        part = parts[name]
         added: dict[Expr, Expr] = {
             variable: builder.add_func(function, variable.name_hint)
             for variable, function in part.functions_items()
@@ -63,6 +66,25 @@ def join_blocks(parts: Mapping[str, IRModule]) -> IRModule:
     taken = {str(variable.name_hint) for variable in joined.functions}
     assert not taken & set(blocks), f"a kernel is named as a block: {sorted(taken & set(blocks))}"
     return IRModule({**dict(joined.functions.items()), **{_global(name): block for name, block in blocks.items()}})
+
+
+def _reached(parts: Mapping[str, IRModule]) -> list[str]:
+    """Return the names of the blocks that run, in the order given."""
+    from tvm.relax import Call
+
+    from ..passes.control_flow import CONTROL_FLOW, blocks_of
+
+    reached: set[str] = set()
+    pending = ["main"]
+    while pending:
+        name = pending.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        values = [binding.value for block in parts[name]["main"].body.blocks for binding in block.bindings]
+        calls = [each for each in values if isinstance(each, Call) and getattr(each.op, "name", "") in CONTROL_FLOW]
+        pending += [block for call in calls for block in blocks_of(call)]
+    return [name for name in parts if name in reached]
 
 
 def _global(name: str) -> GlobalVar:

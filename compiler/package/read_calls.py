@@ -78,7 +78,7 @@ class Reader:
         from tvm import relax
 
         value = binding.value
-        operator = str(value.op.name) if isinstance(value, relax.Call) else ""
+        operator = str(getattr(value.op, "name", "")) if isinstance(value, relax.Call) else ""
         if operator in READERS:
             return READERS[operator](self, value)
         if operator == "relax.call_tir":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import tvm
 from tvm import relax
 
 from ....signature import TensorSpec
+from ...blocks import join_blocks
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -22,12 +23,42 @@ class FunctionBuilder:
     Unlike relax.BlockBuilder it may be dropped half-way, which is what a refused model does.
     """
 
-    def __init__(self) -> None:
-        self.origins: dict[str, str] = {}
+    def __init__(self, outer: FunctionBuilder | None = None) -> None:
+        self.origins: dict[str, str] = outer.origins if outer else {}
+        self._blocks: dict[str, IRModule] = outer._blocks if outer else {}
         self._types = relax.BlockBuilder()
         self._params: list[Var] = []
         self._bindings: list[relax.VarBinding] = []
-        self._taken: set[str] = set()
+        self._taken: set[str] = outer._taken if outer else set()
+
+    def nested(self) -> FunctionBuilder:
+        """Return a builder for a block of the same module: names are different in all of it."""
+        return FunctionBuilder(self)
+
+    def block_names(self) -> frozenset[str]:
+        """Return the names of the blocks so far."""
+        return frozenset(self._blocks)
+
+    def keep_blocks(self, names: Collection[str]) -> None:
+        """Drop all blocks but these."""
+        for name in set(self._blocks) - set(names):
+            del self._blocks[name]
+
+    def finish_block(self, name: str, results: Sequence[Expr], captures: Sequence[Var]) -> tuple[str, set[Var]]:
+        """Add the function as a block to the module; return its name and the captures that it reads.
+
+        Args:
+            captures: the last parameters; those that are not read are left out.
+        """
+        module = self._main(results)
+        main = module["main"]
+        inside = relax.analysis.free_vars(main.body)
+        read = {each for each in captures if each in inside}
+        params = [each for each in main.params if each not in captures or each in read]
+        function = relax.Function(params, main.body, main.ret_ty, main.is_pure, main.attrs)
+        title = self._unique(f"block_{name}")
+        self._blocks[title] = tvm.IRModule({"main": function})
+        return title, read
 
     def parameter(self, spec: TensorSpec) -> Var:
         """Add a parameter and return it."""
@@ -50,6 +81,9 @@ class FunctionBuilder:
 
     def module(self, results: Sequence[Expr]) -> IRModule:
         """Return the module whose ``main`` gives the results as a tuple; what they do not need is left out."""
+        return join_blocks({**self._blocks, "main": self._main(results)})
+
+    def _main(self, results: Sequence[Expr]) -> IRModule:
         value = self._types.normalize(relax.Tuple(list(results)))
         output = relax.Var(self._unique("outputs"), value.ty)
         block = relax.DataflowBlock([*self._bindings, relax.VarBinding(output, value)])

@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TypeProto
 
+from .graph_rows import find_graph_row
 from .registry import find_row, normal_domain
 
 FunctionKey = tuple[str, str]
@@ -98,6 +99,8 @@ def _is_supported(
         return True
     domain = normal_domain(node.domain)
     own = functions.get((domain, node.op_type))
+    if own is None and find_graph_row(domain, node.op_type) is not None:
+        return True
     if own is None and find_row(domain, node.op_type, opsets.get(domain, 1)) is not None:
         return True
     body = own or body_of(node, opsets, functions, None)
@@ -106,6 +109,11 @@ def _is_supported(
         return not unsupported_nodes(body.node, inside, body_opsets(body, opsets), functions)
     schema = _schema(node, opsets)
     return schema is not None and bool(schema.has_context_dependent_function)
+
+
+def reads_of(graph: GraphProto) -> list[str]:
+    """Return the names that a body reads from outside, sorted."""
+    return sorted(_captures(graph))
 
 
 def _schema(node: NodeProto, opsets: Mapping[str, int]) -> Any:
@@ -139,6 +147,8 @@ def _reads(node: NodeProto) -> set[str]:
 
 def _captures(graph: GraphProto) -> set[str]:
     names = {value.name for value in graph.output}
+    made = {value.name for value in (*graph.input, *graph.initializer)}
     for node in graph.node:
         names |= _reads(node)
-    return names
+        made.update(node.output)
+    return names - made

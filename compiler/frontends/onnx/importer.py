@@ -21,10 +21,12 @@ from ..model import ImportedModel
 from .folding import can_fold, fold, fold_shape, inferred_types, static_dims
 from .function_builder import FunctionBuilder, identifier
 from .functions import body_nodes, body_of, body_opsets, live_nodes, unsupported_nodes
+from .graph_rows import GraphNode, GraphRow, find_graph_row, is_tensor_value, leaves_of
 from .interface import resolve_inputs
 from .loading import check_model, condensed, load_model
 from .node import Node, constant
 from .registry import find_row, normal_domain
+from .sequence_inputs import join_inputs, split_inputs
 from .tensors import to_array
 
 Array = NDArray[Any]
@@ -60,11 +62,12 @@ def import_onnx(path: str | Path, input_shapes: Mapping[str, tuple[int, ...]] | 
     path = Path(path)
     try:
         model = load_model(path)
+        sequences = split_inputs(path, model.graph, input_shapes or {})
         inputs = resolve_inputs(path, model.graph, dict(input_shapes or {}))
         importer = _Importer(path, model)
         importer.refuse_unsupported()
         check_model(path)
-        return importer.run(inputs)
+        return importer.run(inputs, sequences)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a valid ONNX model: it holds a name that is not UTF-8 text") from error
 
@@ -88,21 +91,32 @@ class _Importer:
                 str(self.path), [(self._operator(node, self.opsets), _name(node)) for node in missing]
             )
 
-    def run(self, inputs: Sequence[TensorSpec]) -> ImportedModel:
-        """Build the module."""
+    def run(self, inputs: Sequence[TensorSpec], sequences: dict[str, list[str]]) -> ImportedModel:
+        """Build the module; ``sequences`` names the inputs of which sequences are made."""
         scope: dict[str, Value] = {t.name: to_array(self.path, t) for t in self.graph.initializer}
         scope.update((spec.name, self.builder.parameter(spec)) for spec in inputs)
+        join_inputs(scope, sequences)
         self._walk(self.nodes, scope, self.opsets, None)
-        results = [self._expr(self._result(scope, value.name)) for value in self.graph.output]
+        values = [(value.name, self._result(scope, value.name)) for value in self.graph.output]
+        named = [each for name, value in values for each in self._tensors(name, value)]
+        results = [self._expr(value) for _, value in named]
         outputs = tuple(
-            TensorSpec(value.name, shape_of(expr), dtype_of(expr))
-            for value, expr in zip(self.graph.output, results, strict=True)
+            TensorSpec(name, shape_of(expr), dtype_of(expr)) for (name, _), expr in zip(named, results, strict=True)
         )
         for output in outputs:
             if 0 in output.shape:
                 raise UserError(f"{self.path}: output '{output.name}' of shape {list(output.shape)} has no elements")
         signature = Signature(tuple(inputs), outputs)
         return ImportedModel(identifier(self.path.stem), self.builder.module(results), signature, self.builder.origins)
+
+    def _tensors(self, name: str, value: Value) -> list[tuple[str, Value]]:
+        """Return the tensors of an output with their names: those of a sequence are ``name.0``, ``name.1``, ..."""
+        if is_tensor_value(value):
+            return [(name, value)]
+        leaves = leaves_of(value)
+        if not leaves:
+            raise UserError(f"{self.path}: output '{name}' is an optional or a sequence that holds nothing")
+        return [(f"{name}.{index}", leaf) for index, leaf in enumerate(leaves)]
 
     def _result(self, scope: Scope, name: str) -> Value:
         if name not in scope:
@@ -122,16 +136,21 @@ class _Importer:
                 scope[name] = value
 
     def _import(self, node: NodeProto, scope: Scope, opsets: Mapping[str, int], label: str) -> list[Value]:
+        domain = normal_domain(node.domain)
         operands = {name: self._operand(scope, name) for name in node.input if name}
+        graph_row = find_graph_row(domain, node.op_type)
+        if graph_row is not None and (domain, node.op_type) not in self.functions:
+            return self._graph_row(graph_row, GraphNode(self, node, scope, opsets, label))
+        if not all(map(is_tensor_value, operands.values())):
+            if node.op_type == "Identity":
+                return list(operands.values())
+            raise UserError("one of its operands is a sequence or an optional, where a tensor is needed")
         types = {name: _type_of(value) for name, value in operands.items()}
         arrays = {name: value for name, value in operands.items() if isinstance(value, np.ndarray)}
         inferred = self._infer(node, types, arrays, opsets)
         folded = self._fold(node, operands, arrays, opsets, inferred)
         if folded is not None:
             return list(folded)
-        if node.op_type == "If" and node.input[0] in arrays:
-            return self._branch(node, bool(arrays[node.input[0]]), scope, opsets, label)
-        domain = normal_domain(node.domain)
         row = find_row(domain, node.op_type, opsets.get(domain, 1))
         if row is None or (domain, node.op_type) in self.functions:
             return self._expand(node, operands, types, opsets, label)
@@ -209,15 +228,26 @@ class _Importer:
             if len(dims) != len(shape) or any(d not in (None, s) for d, s in zip(dims, shape, strict=True)):
                 raise RuntimeError(f"{self.path}: node {label}: '{name}' was imported as {shape}, onnx infers {dims}")
 
-    def _branch(
-        self, node: NodeProto, condition: bool, scope: Scope, opsets: Mapping[str, int], label: str
+    def _graph_row(self, row: GraphRow, node: GraphNode) -> list[Value]:
+        results = row(node)
+        if len(node.proto.output) > len(results):
+            raise UserError(f"it has {len(node.proto.output)} results, but gives {len(results)}")
+        named = [value for value, name in zip(results, node.proto.output, strict=False) if name]
+        return [_folded(each) if isinstance(each, relax.Expr) else each for each in named]
+
+    def body(
+        self, graph: GraphProto, bound: Mapping[str, Value], scope: Mapping[str, Value], node: GraphNode
     ) -> list[Value]:
-        wanted = "then_branch" if condition else "else_branch"
-        graph: GraphProto = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
-        inner = {**scope, **{tensor.name: to_array(self.path, tensor) for tensor in graph.initializer}}
-        self._refuse_below(graph.node, inner, opsets, label)
-        self._walk(graph.node, inner, opsets, None)
-        return [inner[value.name] for value in graph.output]
+        """Import a body at this place, with its inputs bound; return its results."""
+        inner = {**scope, **{tensor.name: to_array(self.path, tensor) for tensor in graph.initializer}, **bound}
+        nodes = live_nodes(graph.node, [value.name for value in graph.output])
+        self._refuse_below(nodes, inner, node.opsets, node.label)
+        self._walk(nodes, inner, node.opsets, None)
+        return [self._result(inner, value.name) for value in graph.output]
+
+    def expr(self, value: Value) -> relax.Expr:
+        """Return a tensor as an expression."""
+        return self._expr(value)
 
     def _expand(
         self,

@@ -76,7 +76,10 @@ def test_inputs_of_other_kinds_are_refused(tmp_path: Path) -> None:
     model.graph.input[1].type.CopyFrom(
         helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, [2]))
     )
-    assert _message(model, {}, tmp_path) == "input 'right' is a sequence, not a tensor"
+    assert _message(model, {}, tmp_path) == (
+        "input 'right' is a sequence: give the shape of each of its tensors, for example "
+        '--input-shapes "right.0:[1,3] right.1:[2,3]"'
+    )
     model.graph.input[1].CopyFrom(helper.make_tensor_value_info("right", TensorProto.STRING, [2]))
     assert _message(model, {}, tmp_path).startswith("input 'right' holds strings")
 
