@@ -2,11 +2,11 @@
 
 import difflib
 
-from choices import TABLE, table
+from algorithm_choices import TABLE, table
 
 
 def test_choices_are_those_that_were_reviewed():
     reviewed, found = TABLE.read_text(encoding="utf-8"), table()
     change = "\n".join(difflib.unified_diff(reviewed.splitlines(), found.splitlines(), "reviewed", "found", n=2))
-    remedy = "If the change is meant, write the table anew and commit it: python tests/schedules/x86/choices.py"
+    remedy = "If the change is meant, write the table anew and commit it: python tests/algorithm_choices.py"
     assert reviewed == found, f"{remedy}\n{change}"

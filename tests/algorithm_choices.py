@@ -1,15 +1,11 @@
-"""Which algorithm and layouts are chosen for typical workloads, as text: ``python tests/schedules/x86/choices.py``.
+"""Which algorithm and layouts are chosen for typical workloads, as text: ``python tests/algorithm_choices.py``.
 
-The text lies beside, in ``choices.txt``; a change of the cost model shows there as a change of lines.
+The text lies beside, in ``algorithm_choices.txt``; a change of the cost model shows there as a change of lines.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from workloads import step, tensor, workload
 
@@ -18,7 +14,7 @@ from tilewright.targets.database import load_target
 from tilewright.targets.target import Target
 from tilewright.workload import PointwiseProgram, Workload
 
-TABLE = Path(__file__).with_name("choices.txt")
+TABLE = Path(__file__).with_suffix(".txt")
 TARGETS = ("x86-64-v4", "x86-64-v3")
 BIAS_RELU = PointwiseProgram(2, (step("add", 0, 1), step("nn.relu", 2)))
 
