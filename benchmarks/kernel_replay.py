@@ -37,9 +37,10 @@ def note(event):
     for variable, function in event.module.functions_items():
         if isinstance(function, PrimFunc):
             attrs = function.attrs
-            bare = PrimFunc(function.params, function.body, function.ret_type, function.buffer_map)
-            template = str(attrs["tilewright.template"])
-            kernels.append([variable.name_hint, str(attrs["tilewright.workload"]), template, bare.script()])
+            row = [variable.name_hint, str(attrs["tilewright.workload"]), str(attrs["tilewright.template"])]
+            for name in [name for name in attrs.keys() if name.startswith("tilewright.")]:
+                function = function.without_attr(name)
+            kernels.append([*row, function.script()])
 compile_model(CompileRequest(Path(sys.argv[1]), target=sys.argv[2], stop_after="schedule"), note)
 print(json.dumps(kernels))
 """
@@ -82,9 +83,9 @@ def _logical(workload: str) -> str:
     return json.dumps(work, sort_keys=True)
 
 
-def compare(before: list[Kernel], after: list[Kernel], show: bool) -> list[str]:
-    """Return lines that say which kernels are gone, new or different; none when all are equal."""
-    lines: list[str] = []
+def compare(before: list[Kernel], after: list[Kernel]) -> list[tuple[str, list[str]]]:
+    """Return which kernels are gone (-), new (+) or different (~), each as a line with the lines that differ."""
+    changes: list[tuple[str, list[str]]] = []
     ours = {each.workload: [other for other in after if other.workload == each.workload] for each in (*before, *after)}
     for workload, new in ours.items():
         old = [each for each in before if each.workload == workload]
@@ -92,11 +93,10 @@ def compare(before: list[Kernel], after: list[Kernel], show: bool) -> list[str]:
             continue
         mark = "~" if old and new else "-" if old else "+"
         templates = " -> ".join(dict.fromkeys(each.template for each in (*old[:1], *new[:1])))
-        lines.append(f"  {mark} {(new or old)[0].summary}  [{templates}]")
-        if show and old and new:
-            texts = (old[0].text.splitlines(), new[0].text.splitlines())
-            lines += [f"      {line}" for line in difflib.unified_diff(*texts, "before", "after", lineterm="", n=1)]
-    return lines
+        texts = (old[0].text.splitlines(), new[0].text.splitlines()) if old and new else ([], [])
+        difference = list(difflib.unified_diff(*texts, "before", "after", lineterm="", n=1))
+        changes.append((f"  {mark} {(new or old)[0].summary}  [{templates}]", difference))
+    return changes
 
 
 @contextmanager
@@ -120,9 +120,11 @@ def replay(options: argparse.Namespace) -> bool:
     ):
         for model in options.models:
             before, after = (kernels_of(each, model, options.target) for each in (old, new))
-            lines = compare(before, after, options.show)
-            print(f"{model.stem}: {len(after)} kernels, {len(lines) or 'none'} changed", *lines, sep="\n", flush=True)
-            changed |= bool(lines)
+            changes = compare(before, after)
+            print(f"{model.stem}: {len(after)} kernels, {len(changes) or 'none'} changed", flush=True)
+            for line, difference in changes:
+                print(line, *(f"      {each}" for each in difference if options.show), sep="\n")
+            changed |= bool(changes)
     return changed
 
 

@@ -104,7 +104,7 @@ def _layout(layout: object) -> str:
 
 
 def table() -> str:
-    """Return the choices for all workloads, targets and accuracies; equal ones of neighbouring accuracies are joined."""
+    """Return the choices for all workloads, targets and accuracies; those of several accuracies joined."""
     lines = []
     for name, work in WORKLOADS.items():
         lines.append(name)
