@@ -7,6 +7,7 @@ or two blocks of output channels. A pointwise convolution runs over the pixels o
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from tvm.tirx.script.builder import ir as T
@@ -98,7 +99,8 @@ def direct_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     # A wide kernel's taps are unrolled, and neighbours share what they load: a smaller tile leaves registers for that.
     wide = conv.kernel[1] > 3
     sums = rows * columns * 2 // 3 if wide else rows * columns
-    vectors = knobs.choice("vectors", (1, 2, 3, 4), default=2 if wide else _vectors(conv.out_blocks, columns))
+    default = _square_vectors(conv.out_blocks, sums) if wide else _vectors(conv.out_blocks, columns)
+    vectors = knobs.choice("vectors", (1, 2, 3, 4), default=default)
     tile = knobs.choice("tile", range(1, 16), default=sums // max(vectors, 2))
     with writing(work) as kernel:
         _DirectWriter(kernel, conv.merged(tile), target).write(vectors, tile)
@@ -110,6 +112,12 @@ def _vectors(blocks: int, columns: int) -> int:
     """Return how many blocks a tile has: one more than ``columns`` where else a tile of one would be left over."""
     alone = blocks > 1 and min(size for size, _ in balanced(blocks, columns)) == 1
     return columns + 1 if alone else min(columns, blocks)
+
+
+def _square_vectors(blocks: int, sums: int) -> int:
+    """Return how many blocks a tile of unrolled taps has: the nearer to a square, the fewer its loads."""
+    dividing = [each for each in range(2, math.isqrt(sums) + 1) if blocks % each == 0]
+    return max(dividing, default=2)
 
 
 class _DirectWriter(WindowWriter):
