@@ -69,7 +69,9 @@ class _Expansion:
     def taken(self, source: Expr, index: Expr) -> Expr:
         """Return the elements of a whole tensor at flat places, integers as int32."""
         flat = self.do("reshape", source, (-1,))
-        found = self.do("reshape", self.do("take", flat, self.do("reshape", index, (-1,)), axis=0), shape_of(index))
+        found = self.do(
+            "reshape", self.do("take", flat, self.do("reshape", index, (-1,)), axis=0, mode="clip"), shape_of(index)
+        )
         return self.do("astype", found, "int32") if dtype_of(found).startswith(("int", "uint")) else found
 
     def row(self, name: str, at: int) -> Expr:
@@ -79,7 +81,7 @@ class _Expansion:
     def _columns(self) -> Expr:
         """Return all columns [N, C] int32."""
         x, tables = self.operands["x"], shape_of(self.operands["tables"])[1]
-        value = self.do("take", x, self.do("reshape", self.row("tables", 0), (tables,)), axis=1)
+        value = self.do("take", x, self.do("reshape", self.row("tables", 0), (tables,)), axis=1, mode="clip")
         one = self.number(1)
         width = self.do("left_shift", one, self.row("tables", 2))
         rank = self.number(np.zeros((self.rows, tables)))
@@ -96,7 +98,7 @@ class _Expansion:
         if self.ensemble.sets:
             ranks = self.joined(columns)
             sources = self.do("reshape", self.row("sets", 0), (-1,))
-            read = self.do("add", self.do("take", ranks, sources, axis=1), self.row("sets", 1))
+            read = self.do("add", self.do("take", ranks, sources, axis=1, mode="clip"), self.row("sets", 1))
             columns.append(self.taken(self.operands["members"], read))
         return self.joined(columns)
 
