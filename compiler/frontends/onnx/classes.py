@@ -39,11 +39,11 @@ def two_scores(node: Node, score: Expr, labels: Sequence[int], probability: bool
     second = node.emit(relax.op.greater(flat, node.const(limit, score)))
     values = [node.const(labels[at], "int64") for at in (1, 0)]
     label = node.emit(relax.op.where(second, *values))
-    if probability:
+    if probability and transform != "LOGISTIC":
         first = node.emit(relax.op.subtract(node.const(1.0, score), score))
     else:
         first = node.emit(relax.op.negative(score))
-        if transform == "LOGISTIC":
-            first, score = (post_transform(node, each, transform) for each in (first, score))
+    if transform == "LOGISTIC":
+        first, score = (post_transform(node, each, transform) for each in (first, score))
     scores = node.emit(relax.op.concat([first, score], axis=1))
     return [label, node.cast(scores, "float32")]

@@ -149,12 +149,9 @@ SKLEARN: dict[str, tuple[Any, int, bool]] = {
     "forest of two classes": (ensemble.ExtraTreesClassifier(10, max_depth=4, random_state=0), 2, False),
     "booster": (ensemble.GradientBoostingRegressor(n_estimators=20, random_state=0), 0, False),
     "booster of two classes": (ensemble.GradientBoostingClassifier(n_estimators=20, random_state=0), 2, False),
-    "histogram booster": (ensemble.HistGradientBoostingRegressor(max_iter=10, random_state=0), 0, True),
-    "histogram classes": (ensemble.HistGradientBoostingClassifier(max_iter=5, random_state=0), 3, True),
     "tree": (tree.DecisionTreeClassifier(random_state=0), 4, False),
     "logistic": (linear_model.LogisticRegression(max_iter=500), 3, False),
     "scaled ridge": (pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.Ridge()), 0, False),
-    "support vectors": (pipeline.make_pipeline(preprocessing.StandardScaler(), svm.SVR()), 0, False),
     "decisions of pairs": (pipeline.make_pipeline(preprocessing.Normalizer(), svm.SVC()), 2, False),
 }
 
