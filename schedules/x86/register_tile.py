@@ -130,6 +130,7 @@ def prefetch(buffer: Any, index: list[Expr], axis: int, vectors: int, turn: Expr
         prefetch_line(buffer, place, SECOND_LEVEL)
 
 
-def prefetch_line(buffer: Any, index: list[Expr], locality: int) -> None:
-    """Fetch the cache line of an element, to read it: ``NEAREST`` or ``SECOND_LEVEL`` cache."""
-    T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", tirx.address_of(buffer[tuple(index)]), 0, locality, 1))
+def prefetch_line(buffer: Any, index: list[Expr], locality: int, write: bool = False) -> None:
+    """Fetch the cache line of an element, to read or to write it: ``NEAREST`` or ``SECOND_LEVEL`` cache."""
+    address = tirx.address_of(buffer[tuple(index)])
+    T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", address, int(write), locality, 1))

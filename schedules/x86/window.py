@@ -24,6 +24,9 @@ from .register_tile import NEAREST, RegisterTile, prefetch_line
 
 Expr = Any
 
+#: Multiply-adds for an output up to which a kernel waits for its stores.
+LITTLE = 32
+
 
 class Place(NamedTuple):
     """Where a tile lies: image, group, first block of output channels, row, first column; and its turn in its chunk."""
@@ -200,6 +203,7 @@ class WindowWriter:
             return [place.image, (place.block + vector) * conv.lanes + lane, y, x]
 
         self._prefetch_operands(logical)
+        self._claim_next_row(logical)
         self.sum_tile(place, clipped)
         self.sums.flush()
 
@@ -224,6 +228,20 @@ class WindowWriter:
             with T.unroll(0, self.sums.rows) as pixel:
                 for vector in range(self.sums.vectors):
                     prefetch_line(buffer, stored_indices(tensor, logical(pixel, vector, 0)), NEAREST)
+
+    def _claim_next_row(self, logical: Callable[[Expr, Expr, Expr], list[Expr]]) -> None:
+        """Fetch the tile of the output below this one, to write it, in kernels that do little else than write.
+
+        Memory that another core has used last must be taken from its cache, which stores wait for one after the other.
+        """
+        conv = self.conv
+        if self.target.facts.cores == 1 or conv.in_channels * conv.kernel[0] * conv.kernel[1] > LITTLE:
+            return
+        with T.unroll(0, self.sums.rows) as pixel:
+            for vector in range(self.sums.vectors):
+                image, channel, y, x = logical(pixel, vector, 0)
+                below = stored_indices(self.kernel.work.output, [image, channel, y + 1, x])
+                prefetch_line(self.kernel.outputs[0], below, NEAREST, write=True)
 
     def data_pixel(self, place: Place, pixel: Expr, tap_row: Expr, tap: Expr) -> tuple[Expr, Expr]:
         """Return row and column of the data under a pixel of the tile and a tap of the kernel."""
