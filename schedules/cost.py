@@ -62,6 +62,15 @@ def _recurrent(work: Workload) -> float:
     return 2.0 * math.prod(work.inputs[0].shape) * units
 
 
+@_ANCHOR_FLOPS.register("tree_ensemble")
+def _tree_ensemble(work: Workload) -> float:
+    """Tests and additions of a row: a walk through every tree."""
+    leaves = work.anchor_arity - 1
+    complete = work.attr("strategy") == "complete"
+    trees: int = work.inputs[leaves].shape[0] if complete else work.inputs[leaves - 1].shape[1]
+    return float(work.inputs[0].shape[0] * trees * (work.attr("depth") + 1))
+
+
 @_ANCHOR_FLOPS.register("attention")
 def _attention(work: Workload) -> float:
     *_, depth_axis, keys_axis = work.attr("k_axes")
