@@ -37,12 +37,18 @@ def _check_precision(module: IRModule, _: PhaseContext) -> None:
 
 
 def _fuse(module: IRModule, context: PhaseContext) -> IRModule:
+    from ..passes.channel_operands import FullRankChannels
     from ..passes.fusion import fuse
     from ..passes.fusion.attention import join_attention
+    from ..passes.merge_groups import MergeGroups
+    from ..passes.rewrite import rewrite_to_fixed_point
     from ..schedules.template import choose_layouts
 
     if context.optimization < 1:
         return fuse(module, limit=1)
+    if context.optimization >= 2:
+        lanes = context.target.lanes()
+        module, _ = rewrite_to_fixed_point(module, [MergeGroups(lanes), FullRankChannels(lanes)])
     return join_attention(fuse(module), lambda work: choose_layouts(work, context.target) is not None)
 
 
