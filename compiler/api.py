@@ -32,7 +32,7 @@ class CompileRequest:
         format: "so" (shared library), "static" (archive and header), "obj" (one object and header) or "c" (plan,
             runtime and kernel objects as files).
         optimization: 0 to 3.
-        accuracy: "exact" (sums are reordered only), "default" (Winograd where its error is under 1e-4 of the largest
+        accuracy: "exact" (sums are reordered only), "default" (Winograd, Strassen: errors under 1e-4 of the largest
             output) or "fast".
         jobs: how many processes compile kernels; 0 for one per processor.
         name: the model's name inside the library; None for the file's.

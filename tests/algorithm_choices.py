@@ -43,7 +43,7 @@ def matmul(rows: int, depth: int, columns: int, batch: tuple[int, ...] = ()) -> 
     """A product with bias and relu; without a batch its second operand is a weight."""
     axes = tuple(range(len(batch) + 2))
     inputs = [tensor(*batch, rows, depth), tensor(*batch, depth, columns), tensor(columns)]
-    attrs = {"a_axes": axes, "b_axes": axes, "out_axes": axes}
+    attrs = {"a_axes": axes, "b_axes": axes, "out_axes": axes, "constant_weight": not batch}
     return workload("matmul", inputs, tensor(*batch, rows, columns), 2, BIAS_RELU, **attrs)
 
 
@@ -78,6 +78,7 @@ WORKLOADS = {
     "transposed 4x4 by 2, 128 -> 64 @56": transposed(128, 64, 56, 4, 2),
     "transposed depthwise 4x4 by 2, 64 @56": transposed(64, 64, 56, 4, 2, 64),
     "product 128 x 768 x 3072": matmul(128, 768, 3072),
+    "product 1024 x 768 x 3072": matmul(1024, 768, 3072),
     "product 1 x 2048 x 1000": matmul(1, 2048, 1000),
     "product 197 x 64 x 197, 12 of them": matmul(197, 64, 197, (12,)),
     "pool 64 @112": pool(64, 112),

@@ -92,7 +92,12 @@ def _matmul(call: Call, view_of: FindView) -> Anchor | None:
         operands.append(transpose.args[0] if transpose is not None else operand)
         axes.append(permutation_of(transpose) if transpose is not None else tuple(range(len(shape_of(operand)))))
         views += [operand] if transpose is not None else []
-    described = {"a_axes": axes[0], "b_axes": axes[1], "out_axes": tuple(range(len(shape_of(call))))}
+    described: dict[str, Attribute] = {
+        "a_axes": axes[0],
+        "b_axes": axes[1],
+        "out_axes": tuple(range(len(shape_of(call)))),
+        "constant_weight": is_constant(operands[1]),
+    }
     return Anchor("matmul", tuple(operands), attributes(described), tuple(views))
 
 

@@ -22,15 +22,17 @@ from ...workload import Workload
 from ..access import broadcast_indices
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..template import NotApplicable, template
-from .register_tile import EXACT_DEPTH, RegisterTile, prefetch, tile_shape
+from .register_tile import EXACT_DEPTH, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, prefetch, tile_shape
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
 Expr = Any
+#: The attribute by which a workload asks for another algorithm than the ordinary one.
+ALGORITHM = "algorithm"
 
 
-def layouts(work: Workload, target: Target) -> Workload:
+def pack_second(work: Workload, target: Target) -> Workload:
     """Ask for a packed second operand when it is one matrix: panels of one vector of columns."""
     if len(work.inputs[1].shape) != 2:
         raise NotApplicable
@@ -41,7 +43,7 @@ def layouts(work: Workload, target: Target) -> Workload:
 
 
 @dataclass(frozen=True)
-class _Product:
+class Product:
     """result[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n], all shapes logical, after the transposes.
 
     Attributes:
@@ -60,7 +62,8 @@ class _Product:
     result_shape: tuple[int, ...]
 
     @staticmethod
-    def of(work: Workload) -> _Product:
+    def of(work: Workload) -> Product:
+        """Return the product that a workload of the family is."""
         a, b = (
             tuple(operand.shape[axis] for axis in work.attr(name))
             for operand, name in zip(work.inputs, ("a_axes", "b_axes"), strict=False)
@@ -73,19 +76,26 @@ class _Product:
         fold = len(b) == 2 and work.attr("a_axes") == tuple(range(len(a)))
         folded = (*leading, rows) if fold else (rows,)
         batch = () if fold else tuple(leading)
-        return _Product(batch, math.prod(folded), a[-1], columns, folded, a, b, tuple(result))
+        return Product(batch, math.prod(folded), a[-1], columns, folded, a, b, tuple(result))
 
 
-@template("matmul", arch="x86", dtypes=("float32",), layouts=layouts)
+def cost(work: Workload, target: Target) -> float:
+    """Return estimated cycles: the products."""
+    product = Product.of(work)
+    rows = math.prod(product.batch) * product.rows
+    return rows * product.depth * -(-product.columns // target.lanes()) / MULTIPLY_ADDS_PER_CYCLE
+
+
+@template("matmul", arch="x86", dtypes=("float32",), layouts=pack_second, cost=cost)
 def packed_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep rows x columns of the result in registers while the depth streams past.
 
     Order: batch > chunk of rows > tile of columns > tile of rows > depth. Batch, chunk and column tile are shared among
     threads; a column tile's panel stays in the second-level cache while the rows of the chunk pass.
     """
-    if {operand.dtype for operand in work.inputs[:2]} != {"float32"}:
+    if {operand.dtype for operand in work.inputs[:2]} != {"float32"} or ALGORITHM in dict(work.attrs):
         raise NotApplicable
-    product = _Product.of(work)
+    product = Product.of(work)
     if len(product.b_shape) == 2 and work.inputs[1].layout is None:
         raise NotApplicable
     rows, columns = tile_shape(target)
@@ -102,7 +112,7 @@ def packed_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
 class _Writer:
     """Emits one product."""
 
-    def __init__(self, kernel: Kernel, product: _Product, target: Target, vectors: int, tile: int, unroll: int) -> None:
+    def __init__(self, kernel: Kernel, product: Product, target: Target, vectors: int, tile: int, unroll: int) -> None:
         self.kernel, self.product, self.target = kernel, product, target
         self.vectors, self.tile, self.unroll = vectors, tile, unroll
         self.lanes = target.lanes()

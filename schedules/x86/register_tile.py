@@ -20,6 +20,8 @@ Expr = Any
 STACK_BYTES = 1024
 #: So many products are summed one after the other; longer reductions are summed in parts of about this length.
 EXACT_DEPTH = 512
+#: Floats of a cache line.
+CACHE_LINE = 16
 #: Vector multiply-adds that today's x86 cores start in a cycle.
 MULTIPLY_ADDS_PER_CYCLE = 2.0
 #: What one core streams from memory, about: 20 GB/s at 4 GHz.
