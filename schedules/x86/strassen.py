@@ -305,7 +305,8 @@ class _Writer:
         steps = max(1, CACHE_LINE // self.unroll)
         share = -(-tile.rows // steps)
         for at in range(share):
-            prefetch_line(*following(step % steps * share + at, step // steps * CACHE_LINE), SECOND_LEVEL)
+            buffer, index = following(step % steps * share + at, step // steps * CACHE_LINE)
+            prefetch_line(buffer, index, SECOND_LEVEL)
 
     def _prefetch_result(self, tile: _Tile, number: Expr, step: Expr, steps: int) -> None:
         """Fetch in P3 the upper rows of the result that will be written, in P4 the lower ones."""
