@@ -12,10 +12,12 @@ from onnx import GraphProto
 from tvm import relax
 from tvm_ffi import structural_equal
 
+from ....errors import UserError
 from ....signature import TensorSpec
 from ....tvm_names import dtype_of, shape_of
 from .functions import reads_of
 from .graph_rows import GraphNode, leaves_of, with_leaves
+from .limits import MOST_BLOCKS
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ def make_block(
         finish: from the body's results to those of the function.
     """
     outer = node.importer.builder
+    if len(outer.block_names()) >= MOST_BLOCKS:
+        raise UserError(f"the model has more than {MOST_BLOCKS} bodies of branches and loops")
     builder = outer.nested()
     node.importer.builder = builder
     try:

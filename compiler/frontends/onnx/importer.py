@@ -23,6 +23,7 @@ from .function_builder import FunctionBuilder, identifier
 from .functions import body_nodes, body_of, body_opsets, live_nodes, unsupported_nodes
 from .graph_rows import GraphNode, GraphRow, find_graph_row, is_tensor_value, leaves_of
 from .interface import resolve_inputs
+from .limits import MOST_NODES, check_size, too_large
 from .loading import check_model, condensed, load_model
 from .node import Node, constant
 from .registry import find_row, normal_domain
@@ -62,6 +63,7 @@ def import_onnx(path: str | Path, input_shapes: Mapping[str, tuple[int, ...]] | 
     path = Path(path)
     try:
         model = load_model(path)
+        check_size(path, model)
         sequences = split_inputs(path, model.graph, input_shapes or {})
         inputs = resolve_inputs(path, model.graph, dict(input_shapes or {}))
         importer = _Importer(path, model)
@@ -80,6 +82,7 @@ class _Importer:
         self.functions = {(normal_domain(f.domain), f.name): f for f in model.functions}
         self.nodes = live_nodes(model.graph.node, [value.name for value in model.graph.output])
         self.builder = FunctionBuilder()
+        self.walked = 0
         self.constants: dict[int, tuple[Array, relax.Expr]] = {}
 
     def refuse_unsupported(self) -> None:
@@ -125,6 +128,9 @@ class _Importer:
 
     def _walk(self, nodes: Iterable[NodeProto], scope: Scope, opsets: Mapping[str, int], label: str | None) -> None:
         for node in nodes:
+            self.walked += 1
+            if self.walked > MOST_NODES:
+                raise UserError(too_large(self.path))
             called = label or f"{node.op_type} '{_name(node)}'"
             try:
                 results = self._import(node, scope, opsets, called)
@@ -233,6 +239,9 @@ class _Importer:
         if len(node.proto.output) > len(results):
             raise UserError(f"it has {len(node.proto.output)} results, but gives {len(results)}")
         named = [value for value, name in zip(results, node.proto.output, strict=False) if name]
+        for leaf in (leaf for value in named for leaf in leaves_of(value)):
+            if math.prod(_type_shape(leaf)) > _MOST_ELEMENTS:
+                raise UserError(f"a result of shape {list(_type_shape(leaf))} is too large")
         return [_folded(each) if isinstance(each, relax.Expr) else each for each in named]
 
     def body(
