@@ -28,7 +28,8 @@ class CompileRequest:
     Attributes:
         model: the model file.
         target: a target's name, the path of a target file, or "host".
-        input_shapes: shapes that replace symbolic or declared ones, by input name.
+        input_shapes: shapes that replace symbolic or declared ones, by input name: numbers, symbols with bounds
+            ("batch<=32") and expressions over symbols ("past + 1").
         format: "so" (shared library), "static" (archive and header), "obj" (one object and header) or "c" (plan,
             runtime and kernel objects as files).
         optimization: 0 to 3.
@@ -41,7 +42,7 @@ class CompileRequest:
 
     model: Path
     target: str = "host"
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    input_shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     format: str = "so"
     optimization: int = 3
     accuracy: str = "default"
@@ -104,7 +105,7 @@ def compile(  # noqa: A001 - the word users expect
     model: str | Path,
     *,
     target: str = "host",
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     format: str = "so",  # noqa: A002
     optimization: int = 3,
     accuracy: str = "default",

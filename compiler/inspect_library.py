@@ -91,4 +91,7 @@ def _contents(manifest: dict[str, Any], file_bytes: int) -> LibraryContents:
 
 
 def _specs(tensors: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(str(each["name"]), tuple(map(int, each["shape"])), str(each["dtype"])) for each in tensors)
+    return tuple(
+        TensorSpec(str(each["name"]), tuple(each["shape"]), str(each["dtype"]), tuple(each.get("largest", ())))
+        for each in tensors
+    )

@@ -13,6 +13,7 @@ from ..passes.fusion.emit import WORKLOAD
 from ..passes.fusion.group import ALIASES
 from ..passes.rebuild import Rename, rebuild, substitute
 from ..schedules.cost import flops, operand_bytes
+from ..schedules.symbols import with_symbols
 from ..schedules.template import build_kernel
 from ..targets.target import Target
 from ..tvm_names import is_constant
@@ -137,7 +138,7 @@ def legalize(function: Function) -> tuple[PrimFunc, list[Expr]]:
     del module["group"]
     module = relax.transform.DeadCodeElimination()(relax.transform.FuseTIR()(module))
     (kernel,) = [each for name, each in module.functions_items() if name.name_hint != "main"]
-    return kernel, constants
+    return with_symbols(kernel), constants
 
 
 def _leaves(expr: Expr) -> list[Expr]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -40,12 +41,12 @@ def _from_floats(spec: TensorSpec, values: NDArray[np.floating[Any]]) -> Array:
 
 @FILLS.register("zeros")
 def _zeros(spec: TensorSpec, rng: np.random.Generator, bound: int) -> Array:
-    return np.zeros(spec.static_shape, numpy_dtype(spec))
+    return np.zeros(spec.largest_shape, numpy_dtype(spec))
 
 
 @FILLS.register("ones")
 def _ones(spec: TensorSpec, rng: np.random.Generator, bound: int) -> Array:
-    return _from_floats(spec, np.ones(spec.static_shape))
+    return _from_floats(spec, np.ones(spec.largest_shape))
 
 
 @FILLS.register("random")
@@ -58,17 +59,17 @@ def _random(spec: TensorSpec, rng: np.random.Generator, bound: int) -> Array:
     dtype = numpy_dtype(spec)
     name = spec.name.lower()
     if dtype.kind == "f" or spec.dtype == _BFLOAT16:
-        return _from_floats(spec, rng.standard_normal(spec.static_shape))
+        return _from_floats(spec, rng.standard_normal(spec.largest_shape))
     if "mask" in name and spec.shape:
-        length = spec.static_shape[-1]
-        return np.broadcast_to(np.arange(length) < length - length // 4, spec.static_shape).astype(dtype)
+        length = spec.largest_shape[-1]
+        return np.broadcast_to(np.arange(length) < length - length // 4, spec.largest_shape).astype(dtype)
     if dtype.kind == "b":
-        return rng.integers(0, 2, spec.static_shape).astype(dtype)
+        return rng.integers(0, 2, spec.largest_shape).astype(dtype)
     if dtype.itemsize == 1 and not bound:
         info = np.iinfo(dtype)
-        return rng.integers(info.min, info.max, spec.static_shape, dtype=dtype, endpoint=True)
+        return rng.integers(info.min, info.max, spec.largest_shape, dtype=dtype, endpoint=True)
     limit = bound or (2 if any(flag in name for flag in _FLAG_NAMES) else _SAFE_BOUND)
-    return rng.integers(0, limit, spec.static_shape).astype(dtype)
+    return rng.integers(0, limit, spec.largest_shape).astype(dtype)
 
 
 def make_tensors(
@@ -137,9 +138,9 @@ def _read_member(path: Path, spec: TensorSpec, member: IO[bytes]) -> Array:
             f"'{path}': array '{spec.name}' has the element type {dtype}, the model takes {spec.dtype}: "
             f"convert it with .astype('{spec.dtype}')"
         )
-    if shape != spec.static_shape:
-        raise UserError(f"'{path}': array '{spec.name}' has the shape {shape}, the model takes {spec.static_shape}")
-    count = spec.elements * expected.itemsize
+    if not spec.takes(shape):
+        raise UserError(f"'{path}': array '{spec.name}' has the shape {shape}, the model takes {spec.shape}")
+    count = math.prod(shape) * expected.itemsize
     data = member.read(count + 1)
     if len(data) != count:
         raise UserError(f"'{path}': array '{spec.name}' has {len(data)} bytes of data where its shape needs {count}")

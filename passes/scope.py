@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tvm import relax
 from tvm_ffi import structural_equal, structural_hash
 
-from ..tvm_names import constant_value, dtype_of, is_constant, shape_of
+from ..tvm_names import constant_value, dtype_of, is_constant, shape_of, with_plain_dims
 from .expressions import operands_of, operator_name, variables_of, with_operands
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Scope:
         leaves = [self._leaf(operand, name) for operand in operands]
         if any(not leaf.same_as(operand) for leaf, operand in zip(leaves, operands, strict=True)):
             expr = with_operands(expr, leaves)
-        return self._builder.normalize(expr)
+        return with_plain_dims(self._builder.normalize(expr))
 
     def _leaf(self, expr: Expr, name: str) -> Expr:
         if isinstance(expr, relax.Tuple):
@@ -112,7 +112,7 @@ class Scope:
         if not any(var in self._names for var in variables_of(expr)):
             return expr
         renamed = with_operands(expr, [self.renamed(operand) for operand in operands_of(expr)])
-        return self._builder.normalize(renamed)
+        return with_plain_dims(self._builder.normalize(renamed))
 
     def replace(self, old: Expr, new: Expr) -> None:
         """Count the uses that change when one flat value takes another's place."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tvm import relax
 
+from ..tvm_names import dims_of
 from .expressions import operands_of, operator_name, variables_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def bindings_of(module: IRModule) -> list[tuple[Var, Expr]]:
 def check_main_form(module: IRModule) -> None:
     """Raise AssertionError when ``main`` is not in its form.
 
-    It is one dataflow block of plain bindings; all shapes are static; no call is nested in another; every variable is
+    It is one dataflow block of plain bindings; all shapes are static or polynomials over symbols; no call is nested in
+    another; every variable is
     bound once, before it is read; the result is a tuple of tensors that the block makes.
     """
     main = module["main"]
@@ -64,5 +66,7 @@ def _check_static(var: Var) -> None:
             continue
         assert isinstance(each, relax.TensorType), f"'{var.name}' is no tensor: {each}"
         assert each.shape is not None, f"'{var.name}' has an unknown shape"
-        for dim in each.shape.values:
-            assert hasattr(dim, "value"), f"'{var.name}' has a symbolic dimension: {dim}"
+        try:
+            dims_of(each)
+        except ValueError as error:
+            raise AssertionError(f"'{var.name}' has a dimension that no symbols explain: {error}") from error

@@ -16,6 +16,7 @@ from ..signature import TensorSpec
 
 Array = NDArray[Any]
 
+_RESHAPE = "reshape the array, or compile the model for that shape with --input-shapes"
 _CPU_DEVICES = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost: memory that this processor can read
 
 
@@ -26,22 +27,31 @@ class Port:
     Attributes:
         where: "model.so: input 'x'", as errors begin.
         name: the model's own name for it.
-        shape: dimensions in elements.
+        shape: dimensions in elements; None for one that a run decides.
+        told: the shape as errors show it.
         dtype: the element type of the array; bfloat16, which numpy lacks, travels as its bits in uint16.
         type_name: the model's name of the element type.
     """
 
     where: str
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: np.dtype[Any]
     type_name: str
+    told: str
 
     @staticmethod
     def of(path: Path, role: str, spec: TensorSpec) -> Port:
         """Return the port of a specification; role is "input" or "output"."""
         dtype = np.dtype("uint16" if spec.dtype == "bfloat16" else spec.dtype)
-        return Port(f"{path}: {role} '{spec.name}'", spec.name, spec.static_shape, dtype, spec.dtype)
+        shape = tuple(dim if isinstance(dim, int) else None for dim in spec.shape)
+        told = f"[{', '.join(map(str, spec.shape))}]"
+        return Port(f"{path}: {role} '{spec.name}'", spec.name, shape, dtype, spec.dtype, told)
+
+    @property
+    def static_shape(self) -> tuple[int, ...]:
+        """The shape of a port none of whose dimensions a run decides."""
+        return tuple(dim for dim in self.shape if dim is not None)
 
     def input_array(self, value: Any) -> Array:
         """Return the value as a C-contiguous array; it is the caller's memory wherever that will do.
@@ -55,15 +65,16 @@ class Port:
         ready = array.flags.c_contiguous and array.flags.aligned
         return array if ready else np.require(array, requirements=("C_CONTIGUOUS", "ALIGNED"))
 
-    def output_array(self, value: Any) -> Array:
-        """Return the caller's buffer for this output as an array of the same memory.
+    def output_array(self, value: Any, shape: tuple[int, ...]) -> Array:
+        """Return the caller's buffer for this output, of this shape, as an array of the same memory.
 
         Raises:
             UserError: as ``input_array``, and for a buffer that is read-only or not C-contiguous.
         """
         array = self._as_array(value)
         self._check_dtype(array)
-        self._check_shape(array)
+        if array.shape != shape:
+            raise UserError(f"{self.where} has shape {list(shape)}, not {list(array.shape)}; {_RESHAPE}")
         flags = array.flags
         if not (flags.writeable and flags.c_contiguous and flags.aligned):
             raise UserError(f"{self.where} needs a buffer that is writeable, C-contiguous and aligned")
@@ -112,11 +123,11 @@ class Port:
         raise UserError(f"{self.where} is {self.dtype}, not {array.dtype}; pass x.astype('{self.dtype}')")
 
     def _check_shape(self, array: Array) -> None:
-        if array.shape != self.shape:
-            raise UserError(
-                f"{self.where} has shape {list(self.shape)}, not {list(array.shape)}; "
-                "reshape the array, or compile the model for that shape with --input-shapes"
-            )
+        fits = len(array.shape) == len(self.shape) and all(
+            size in (None, own) for size, own in zip(self.shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise UserError(f"{self.where} has shape {self.told}, not {list(array.shape)}; {_RESHAPE}")
 
 
 def bind(ports: Sequence[Port], where: str, arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:

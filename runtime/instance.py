@@ -59,15 +59,25 @@ class Instance:
         """Whether the instance was released."""
         return self._address is None
 
-    def run(self, inputs: Any, outputs: Any) -> None:
-        """Run once on arrays of addresses, as :meth:`Library.run`."""
+    def run(self, inputs: Any, outputs: Any, shapes: Any = None) -> None:
+        """Run once on arrays of addresses, as :meth:`Library.run`, at the sizes that the inputs' shapes say."""
         with self._ready() as address:
+            if shapes is not None:
+                self.library.set_shapes(address, shapes)
             self.library.run(address, inputs, outputs)
 
-    def profile(self, inputs: Any, outputs: Any) -> list[float]:
+    def profile(self, inputs: Any, outputs: Any, shapes: Any = None) -> list[float]:
         """Run once and return the seconds of each step."""
         with self._ready() as address:
+            if shapes is not None:
+                self.library.set_shapes(address, shapes)
             return self.library.profile(address, inputs, outputs)
+
+    def output_shapes(self, shapes: Any) -> list[tuple[int, ...]]:
+        """Return the outputs' shapes for inputs of these shapes. Raises UserError for sizes that do not fit."""
+        with self._ready() as address:
+            self.library.set_shapes(address, shapes)
+            return [self.library.output_shape(address, at) for at in range(len(self.library.outputs))]
 
     def sibling(self, threads: int | None) -> Instance:
         """Return another instance of the library, by default with as many threads."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 OK = 0
 INVALID_ARGUMENT = -1
@@ -44,6 +44,8 @@ class Tensor(ctypes.Structure):
         ("rank", ctypes.c_int32),
         ("shape", ctypes.POINTER(ctypes.c_int64)),
         ("bytes", ctypes.c_uint64),
+        ("largest", ctypes.POINTER(ctypes.c_int64)),
+        ("dims", ctypes.POINTER(ctypes.c_char_p)),
     ]
 
 
@@ -84,6 +86,12 @@ _POINTERS = ctypes.POINTER(ctypes.c_void_p)
 PROTOTYPES = {
     "tilewright_info": ctypes.CFUNCTYPE(ctypes.POINTER(ModelInfo)),
     "tilewright_create": ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, _POINTERS),
+    "tilewright_set_shapes": ctypes.CFUNCTYPE(
+        ctypes.c_int32, ctypes.c_void_p, ctypes.POINTER(ctypes.POINTER(ctypes.c_int64))
+    ),
+    "tilewright_output_shape": ctypes.CFUNCTYPE(
+        ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_int64)
+    ),
     "tilewright_run": ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, _POINTERS, _POINTERS),
     "tilewright_profile": ctypes.CFUNCTYPE(
         ctypes.c_int32, ctypes.c_void_p, _POINTERS, _POINTERS, ctypes.POINTER(ctypes.c_double)

@@ -1,4 +1,4 @@
-"""A loaded library: one ``dlopen`` handle, what it says about itself, and its six functions."""
+"""A loaded library: one ``dlopen`` handle, what it says about itself, and its functions."""
 
 from __future__ import annotations
 
@@ -97,7 +97,11 @@ class Library:
         name = tensor.name.decode()
         if kind not in interface.DTYPES:
             raise UserError(f"{self.path}: '{name}' has an element type this tilewright does not know (DLPack {kind})")
-        return TensorSpec(name, tuple(tensor.shape[axis] for axis in range(tensor.rank)), interface.DTYPES[kind])
+        axes = range(tensor.rank)
+        if not tensor.dims:
+            return TensorSpec(name, tuple(tensor.shape[axis] for axis in axes), interface.DTYPES[kind])
+        shape = tuple(tensor.shape[axis] if tensor.shape[axis] >= 0 else tensor.dims[axis].decode() for axis in axes)
+        return TensorSpec(name, shape, interface.DTYPES[kind], tuple(tensor.largest[axis] for axis in axes))
 
     def create(self, threads: int) -> int:
         """Make an instance and return its address.
@@ -110,6 +114,17 @@ class Library:
         self._check(self._functions["tilewright_create"](threads, None, ctypes.byref(instance)), None)
         self._users.append(None)
         return int(instance.value or 0)
+
+    def set_shapes(self, instance: int, shapes: Any) -> None:
+        """Say what sizes the following runs have; ``shapes`` is an array of addresses. Raises UserError for others."""
+        self._check(self._functions["tilewright_set_shapes"](instance, shapes), instance)
+
+    def output_shape(self, instance: int, output: int) -> tuple[int, ...]:
+        """Return the shape an output has at the sizes set."""
+        rank = len(self.outputs[output].shape)
+        shape = (ctypes.c_int64 * max(rank, 1))()
+        self._check(self._functions["tilewright_output_shape"](instance, output, shape), instance)
+        return tuple(shape[:rank])
 
     def run(self, instance: int, inputs: Any, outputs: Any) -> None:
         """Run once. ``inputs`` and ``outputs`` are arrays of addresses. Raises RuntimeError when a step fails."""

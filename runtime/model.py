@@ -48,17 +48,18 @@ class BoundCall:
         outputs: the arrays that every run writes.
     """
 
-    __slots__ = ("_inputs", "_instance", "_sinks", "_sources", "outputs")
+    __slots__ = ("_inputs", "_instance", "_shapes", "_sinks", "_sources", "outputs")
 
-    def __init__(self, instance: Instance, inputs: Sequence[Array], outputs: Outputs) -> None:
+    def __init__(self, instance: Instance, inputs: Sequence[Array], outputs: Outputs, shapes: Any) -> None:
         self._instance = instance
         self._inputs = inputs
+        self._shapes = shapes
         self._sources, self._sinks = _addresses(inputs), _addresses(outputs.values())
         self.outputs = outputs
 
     def __call__(self) -> Outputs:
         """Run the model and return ``outputs``. Raises RuntimeError when a step fails; the message names it."""
-        self._instance.run(self._sources, self._sinks)
+        self._instance.run(self._sources, self._sinks, self._shapes)
         return self.outputs
 
 
@@ -77,6 +78,7 @@ class Model:
         self._inputs = [Port.of(library.path, "input", spec) for spec in library.inputs]
         self._outputs = [Port.of(library.path, "output", spec) for spec in library.outputs]
         self._output_names = [port.name for port in self._outputs]
+        self._dynamic = any(None in port.shape for port in (*self._inputs, *self._outputs))
 
     def __call__(self, /, *arrays: Any, out: Any = None, **named: Any) -> Outputs:
         """Run the model.
@@ -89,7 +91,8 @@ class Model:
             named: inputs by name.
 
         Raises:
-            UserError: an input or buffer is unknown, missing, or of the wrong shape or element type.
+            UserError: an input or buffer is unknown, missing, or of the wrong shape or element type; sizes that are out
+                of their bounds or contradict one another.
             RuntimeError: a step failed; the message names it.
         """
         return self.bind(*arrays, out=out, **named)()
@@ -103,7 +106,9 @@ class Model:
             UserError: as a call does.
         """
         inputs = self._input_arrays(arrays, named)
-        return BoundCall(self._instance, inputs, Outputs(self._output_names, self._output_arrays(out, inputs)))
+        shapes = self._shapes(inputs)
+        outputs = self._output_arrays(out, inputs, shapes)
+        return BoundCall(self._instance, inputs, Outputs(self._output_names, outputs), shapes)
 
     def profile(self, /, *arrays: Any, repeat: int = 10, warmup: int = 1, **named: Any) -> tuple[StepTime, ...]:
         """Run the model ``repeat`` times after ``warmup`` runs that do not count; return what each step took, in order.
@@ -114,10 +119,11 @@ class Model:
         if repeat < 1:
             raise UserError(f"{self.path}: repeat is {repeat}; it is at least 1")
         inputs = self._input_arrays(arrays, named)
-        sources, sinks = _addresses(inputs), _addresses(outputs := self._output_arrays(None, inputs))
+        shapes = self._shapes(inputs)
+        sources, sinks = _addresses(inputs), _addresses(outputs := self._output_arrays(None, inputs, shapes))
         for _ in range(warmup):
-            self._instance.run(sources, sinks)
-        runs = [self._instance.profile(sources, sinks) for _ in range(repeat)]
+            self._instance.run(sources, sinks, shapes)
+        runs = [self._instance.profile(sources, sinks, shapes) for _ in range(repeat)]
         del outputs
         return tuple(
             StepTime(step.name, step.kernel, median(seconds), step.flops, step.bytes)
@@ -220,19 +226,26 @@ class Model:
                 port.check_finite(array)
         return found
 
-    def _output_arrays(self, out: Any, inputs: Sequence[Array]) -> list[Array]:
+    def _shapes(self, inputs: Sequence[Array]) -> Any:
+        """Return the inputs' shapes as the library takes them; None for a model whose shapes are all known."""
+        return _shape_pointers(inputs) if self._dynamic else None
+
+    def _output_arrays(self, out: Any, inputs: Sequence[Array], shapes: Any) -> list[Array]:
+        known = None if self._dynamic else [port.static_shape for port in self._outputs]
+        sizes = known or self._instance.output_shapes(shapes)
         if out is None:
-            return [np.empty(port.shape, port.dtype) for port in self._outputs]
+            return [np.empty(size, port.dtype) for port, size in zip(self._outputs, sizes, strict=True)]
         where = f"{self.path}: its outputs"
         if isinstance(out, Mapping):
             given = bind(self._outputs, where, (), out)
         else:
             several = isinstance(out, (list, tuple, Outputs))
             given = bind(self._outputs, where, tuple(out) if several else (out,), {})
-        buffers = {port.name: port.output_array(given[port.name]) for port in self._outputs if port.name in given}
+        wanted = {port.name: (port, size) for port, size in zip(self._outputs, sizes, strict=True)}
+        buffers = {name: port.output_array(given[name], size) for name, (port, size) in wanted.items() if name in given}
         self._check_overlap(buffers, inputs)
         return [
-            buffers[port.name] if port.name in buffers else np.empty(port.shape, port.dtype) for port in self._outputs
+            buffers[name] if name in buffers else np.empty(size, port.dtype) for name, (port, size) in wanted.items()
         ]
 
     def _check_overlap(self, buffers: Mapping[str, Array], inputs: Sequence[Array]) -> None:
@@ -269,5 +282,11 @@ def _addresses(arrays: Sequence[Array]) -> Any:
     return (ctypes.c_void_p * len(arrays))(*(array.__array_interface__["data"][0] for array in arrays))
 
 
+def _shape_pointers(arrays: Sequence[Array]) -> Any:
+    pointer = ctypes.POINTER(ctypes.c_int64)
+    shapes = [(ctypes.c_int64 * max(array.ndim, 1))(*array.shape) for array in arrays]
+    return (pointer * len(shapes))(*(ctypes.cast(shape, pointer) for shape in shapes))
+
+
 def _show(specs: Sequence[TensorSpec]) -> str:
-    return ", ".join(f"{each.name}: {each.dtype}{list(each.shape)}" for each in specs)
+    return ", ".join(f"{each.name}: {each.dtype}[{', '.join(map(str, each.shape))}]" for each in specs)

@@ -44,7 +44,7 @@ def inside(tensor: TensorType, logical: Sequence[Expr]) -> Expr | None:
     tests = [
         index < tirx.const(size, "int32")
         for index, size, block in zip(logical, tensor.shape, tensor.layout.blocks, strict=True)
-        if size % block
+        if size % block != 0
     ]
     return tirx.all(*tests) if tests else None
 

@@ -82,7 +82,11 @@ def _attention(work: Workload) -> float:
 
 
 def flops(work: Workload) -> float:
-    """Return the floating-point operations of one run; a multiply-add counts two, an epilogue step one an element."""
+    """Return the floating-point operations of one run; a multiply-add counts two, an epilogue step one an element.
+
+    Of shapes that only a run knows, the largest count.
+    """
+    work = work.at_bounds()
     anchor = _ANCHOR_FLOPS.get(work.family)
     steps = [step for step in work.epilogue.steps if step.args] if work.epilogue else []
     return (anchor(work) if anchor else 0.0) + float(len(steps) * math.prod(work.outputs[0].shape))
@@ -90,6 +94,7 @@ def flops(work: Workload) -> float:
 
 def operand_bytes(work: Workload) -> float:
     """Return the bytes of all inputs and outputs as stored."""
+    work = work.at_bounds()
     return float(sum(_stored_bytes(each) for each in (*work.inputs, *work.outputs)))
 
 

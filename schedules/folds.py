@@ -9,8 +9,9 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
+from ..dims import Dim
 from .bindings import Expr, is_float
-from .vectors import lane_loop, powers_of_two
+from .vectors import extent, lane_loop, powers_of_two
 
 #: Vectors accumulated side by side, so that the additions' latency does not bound the loop.
 ACCUMULATORS = 4
@@ -51,11 +52,13 @@ def fold_run(fold: Fold, count: int, lanes: int, dtype: str, term: Callable[[Exp
 
     Args:
         fold: the operation.
-        count: elements of the run.
+        count: elements of the run, at least one.
         lanes: elements of the widest vector.
         dtype: the element type to accumulate in.
         term: the element at an index; it is called inside a vectorized loop and may emit stores before it returns.
     """
+    if isinstance(count, Dim):
+        return _fold_run_of_any(fold, count, lanes, dtype, term)
     while lanes > count:
         lanes //= 2
     whole = count // lanes
@@ -81,6 +84,33 @@ def fold_run(fold: Fold, count: int, lanes: int, dtype: str, term: Callable[[Exp
             T.buffer_store(sums, fold.combine(sums[0, lane], sums[0, lane + lanes]), [0, lane])
         if lanes in tails:
             add(0, tails[lanes], lanes)
+    return sums[0, 0]
+
+
+def _fold_run_of_any(fold: Fold, count: Dim, lanes: int, dtype: str, term: Callable[[Expr], Expr]) -> Expr:
+    """Emit the reduction of a run of a size known only at run time; what no vector holds joins lane by lane."""
+    rows = ACCUMULATORS
+    whole, rest = divmod(count, lanes)
+    sums = T.alloc_buffer((rows, lanes), dtype)
+    with T.unroll(0, rows) as row, lane_loop(lanes) as lane:
+        T.buffer_store(sums, fold.identity(dtype), [row, lane])
+
+    def add(row: Expr, start: Expr, width: int) -> None:
+        with lane_loop(width) as lane:
+            value = term(start + lane)
+            T.buffer_store(sums, fold.combine(sums[row, lane], value), [row, lane])
+
+    with T.serial(0, extent(whole // rows)) as step, T.unroll(0, rows) as row:
+        add(row, (step * rows + row) * lanes, lanes)
+    with T.serial(0, extent(whole % rows)) as step:
+        add(0, (step + extent(whole // rows * rows)) * lanes, lanes)
+    with T.serial(0, extent(rest)) as step:
+        add(0, step + extent(whole * lanes), 1)
+    _fold_rows(fold, sums, rows, lanes)
+    while lanes > 1:
+        lanes //= 2
+        with lane_loop(lanes) as lane:
+            T.buffer_store(sums, fold.combine(sums[0, lane], sums[0, lane + lanes]), [0, lane])
     return sums[0, 0]
 
 

@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
+from ..tvm_names import expressions
 from ..workload import Workload
 from .access import inside, load, stored_indices
 from .scalar import evaluate
@@ -37,7 +38,7 @@ class Kernel:
 
     @staticmethod
     def _parameter(name: str, tensor: Any) -> Any:
-        return T.arg(name, T.buffer(tensor.stored_shape, tensor.dtype))
+        return T.arg(name, T.buffer(expressions(tensor.stored_shape), tensor.dtype))
 
     def finish(self, value: Expr, logical: Sequence[Expr], shape: tuple[int, ...] | None = None) -> Expr:
         """Return the anchor's result at its logical indices with the epilogue applied, padding lanes zero.

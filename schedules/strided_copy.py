@@ -14,9 +14,10 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
+from ..dims import upper
 from .bindings import Expr
 from .strides import Loop
-from .vectors import PARALLEL_STEPS, each_vector, lane_loop, nest
+from .vectors import each_vector, extent, lane_loop, nest, worth_sharing
 
 #: From a value and the loops' indices, in the order the loops were given, to what is stored.
 Finish = Callable[[Expr, list[Expr]], Expr]
@@ -48,7 +49,7 @@ class StridedCopy:
     ) -> None:
         self.source, self.destination, self.loops = source, destination, list(loops)
         self.lanes, self.finish, self.base, self.cores = lanes, finish, base, cores
-        self.parallel = parallel and math.prod(each.extent for each in loops) >= PARALLEL_STEPS
+        self.parallel = parallel and worth_sharing(math.prod(each.extent for each in loops))
 
     def emit(self) -> None:
         """Emit the loops."""
@@ -63,13 +64,13 @@ class StridedCopy:
         return next((at for at, each in enumerate(self.loops) if each.strides[side] == 1), None)
 
     def _innermost(self) -> int | None:
-        strides = [(each.strides[1], at) for at, each in enumerate(self.loops)]
+        strides = [(upper(each.strides[1]), at) for at, each in enumerate(self.loops)]
         return min(strides)[1] if strides else None
 
     def _outer(self, *inner: int | None) -> list[int]:
         """Return the other loops, the one with the longest stride in the destination first."""
         others = [at for at in range(len(self.loops)) if at not in inner]
-        return sorted(others, key=lambda at: -self.loops[at].strides[1])
+        return sorted(others, key=lambda at: -upper(self.loops[at].strides[1]))
 
     def _rows(self, inner: int | None) -> None:
         """Emit vectors along one loop; a source that is not contiguous along it is gathered."""
@@ -96,7 +97,7 @@ class StridedCopy:
             with nest([*extents, rows], self.parallel, self.cores) as indices:
                 at = dict(zip(outer, indices, strict=False))
                 for start, columns, width in _pieces(self.loops[writing].extent, self.lanes):
-                    with T.serial(0, columns) as column:
+                    with T.serial(0, extent(columns)) as column:
                         corner = {reading: indices[-1] * height + first, writing: column * width + start}
                         self._tile({**at, **corner}, reading, writing, height, width)
 
@@ -157,12 +158,12 @@ def transposed(rows: list[Expr]) -> list[Expr]:
     return rows
 
 
-def _pieces(extent: int, lanes: int) -> list[tuple[int, int, int]]:
+def _pieces(whole: int, lanes: int) -> list[tuple[int, int, int]]:
     """Cut an extent into (start, count, size): large tiles, then small ones, then single steps."""
     pieces, start = [], 0
     for size in sorted({lanes, min(_SMALL, lanes), 1}, reverse=True):
-        count = (extent - start) // size
-        if count:
+        count = (whole - start) // size
+        if count != 0:
             pieces.append((start, count, size))
             start += count * size
     return pieces

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..dims import Undecided
 from ..knobs import Knobs, Value
 from ..targets.target import Target
 from ..workload import Workload
+from .symbols import with_symbols
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -43,6 +45,7 @@ class Template:
         layouts: returns the workload with the operand layouts this template wants, or raises NotApplicable.
         cost: cycles on one core that the workload, with those layouts, is estimated to take; what templates compete by.
         accuracy: the strictest of ACCURACIES under which the template may be chosen.
+        symbolic: whether it takes shapes that only a run knows.
     """
 
     name: str
@@ -54,14 +57,16 @@ class Template:
     layouts: ChooseLayouts | None
     cost: Cost | None
     accuracy: str
+    symbolic: bool
 
     def fits(self, work: Workload, target: Target) -> bool:
-        """Return whether family, target and element type allow this template."""
+        """Return whether family, target, element type and shapes allow this template."""
         return (
             self.family == work.family
             and self.arch in ("", target.arch)
             and self.needs <= target.features
             and (not self.dtypes or self.dtypes.issuperset(_types(work)))
+            and (self.symbolic or work.is_static)
         )
 
     @property
@@ -86,12 +91,15 @@ def template(
     layouts: ChooseLayouts | None = None,
     cost: Cost | None = None,
     accuracy: str = "exact",
+    symbolic: bool = False,
 ) -> Callable[[Build], Build]:
     """Register the decorated function as a template."""
 
     def decorate(build: Build) -> Build:
         name = getattr(build, "__name__", family)
-        row = Template(name, family, arch, frozenset(needs), frozenset(dtypes), build, layouts, cost, accuracy)
+        row = Template(
+            name, family, arch, frozenset(needs), frozenset(dtypes), build, layouts, cost, accuracy, symbolic
+        )
         _TEMPLATES.append(row)
         return build
 
@@ -131,7 +139,7 @@ def choose_layouts(work: Workload, target: Target, accuracy: str = "default") ->
             continue
         try:
             wish = each.layouts(work, target)
-        except NotApplicable:
+        except (NotApplicable, Undecided):
             continue
         wishes.append((each.cost(wish, target) if each.cost else 0.0, wish))
     return min(wishes, key=lambda wish: wish[0])[1] if wishes else None
@@ -141,7 +149,8 @@ def build_kernel(work: Workload, target: Target, overrides: Mapping[str, Value] 
     """Return the kernel of the most specific template that makes this workload; None when there is none."""
     for each in candidates(work, target):
         try:
-            return each.build(work, target, Knobs(overrides)).with_attr("tilewright.template", each.name)
-        except NotApplicable:
+            kernel = each.build(work, target, Knobs(overrides))
+            return (kernel if work.is_static else with_symbols(kernel)).with_attr("tilewright.template", each.name)
+        except (NotApplicable, Undecided):
             continue
     return None

@@ -9,10 +9,17 @@ from typing import Any
 
 from tvm.tirx.script.builder import ir as T
 
+from ..dims import Dim, bounds, upper
+from ..tvm_names import dim_expression, dim_of
 from .bindings import Expr
 
 #: Kernels of fewer scalar steps run on one thread: waking the others costs more.
 PARALLEL_STEPS = 16384
+
+
+def worth_sharing(steps: int) -> bool:
+    """Return whether threads should share a kernel of so many scalar steps, at the most."""
+    return upper(steps) >= PARALLEL_STEPS
 
 
 def powers_of_two(count: int, limit: int) -> list[tuple[int, int, int]]:
@@ -34,18 +41,37 @@ def powers_of_two(count: int, limit: int) -> list[tuple[int, int, int]]:
 def each_vector(count: int, lanes: int, body: Callable[[Expr, int], None], parallel: bool = False) -> None:
     """Emit ``body(start, lanes)`` for the vectors that make up a run of elements.
 
+    What a run of a size known only at run time leaves over goes one element at a time.
+
     Args:
         count: elements of the run.
         lanes: elements of the widest vector.
         body: emits one vector's work; it opens its own vectorized loop.
         parallel: whether the whole vectors are shared among threads.
     """
+    if isinstance(count, Dim):
+        _each_vector_of_any(count, lanes, body, parallel)
+        return
     for start, vectors, width in powers_of_two(count, lanes):
         if vectors == 1:
             body(start, width)
         else:
             with (T.parallel if parallel else T.serial)(0, vectors) as index:
                 body(index * width + start, width)
+
+
+def _each_vector_of_any(count: Dim, lanes: int, body: Callable[[Expr, int], None], parallel: bool) -> None:
+    vectors, rest = divmod(count, lanes)
+    with (T.parallel if parallel else T.serial)(0, extent(vectors)) as index:
+        body(index * lanes, lanes)
+    if rest != 0:
+        with T.serial(0, extent(rest)) as index:
+            body(index + extent(vectors * lanes), 1)
+
+
+def extent(dim: int) -> Expr:
+    """Return a dimension as a loop takes it."""
+    return dim_expression(dim)
 
 
 @contextmanager
@@ -63,26 +89,27 @@ def nest(extents: Sequence[int], parallel: bool = False, cores: int = 1) -> Iter
     """Open nested loops, outermost first, and give their indices.
 
     The outer ones, as few as hold four steps for each core, are one loop that threads share if ``parallel``; cores
-    count from 1, and a kernel made for one core is still shared where there are more.
+    count from 1, and a kernel made for one core is still shared where there are more. Of sizes known only at run time
+    the smallest count.
     """
     shared = 1
-    while shared < len(extents) and math.prod(extents[:shared]) < 4 * max(cores, 8):
+    while shared < len(extents) and bounds(math.prod(extents[:shared]))[0] < 4 * max(cores, 8):
         shared += 1
     with ExitStack() as stack:
-        fused = stack.enter_context((T.parallel if parallel else T.serial)(0, math.prod(extents[:shared])))
-        inner = [stack.enter_context(T.serial(0, extent)) for extent in extents[shared:]]
+        fused = stack.enter_context((T.parallel if parallel else T.serial)(0, extent(math.prod(extents[:shared]))))
+        inner = [stack.enter_context(T.serial(0, extent(each))) for each in extents[shared:]]
         yield [*split_index(fused, extents[:shared]), *inner]
 
 
 def split_index(index: Expr, extents: Sequence[int]) -> list[Expr]:
     """Return the indices, outermost first, of nested loops of these extents that one fused index stands for."""
     found: list[Expr] = []
-    for extent in reversed(extents[1:]):
-        found.insert(0, index % extent)
-        index = index // extent
+    for each in reversed(extents[1:]):
+        found.insert(0, index % extent(each))
+        index = index // extent(each)
     return [index, *found] if extents else []
 
 
 def flat_view(buffer: Any) -> Any:
     """Return a one-dimensional view of a whole buffer."""
-    return T.decl_buffer((math.prod([int(each) for each in buffer.shape]),), buffer.dtype, data=buffer.data)
+    return T.decl_buffer((extent(math.prod(map(dim_of, buffer.shape))),), buffer.dtype, data=buffer.data)

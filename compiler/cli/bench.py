@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from ...input_shapes import WrittenDim
 from ..measure.bench import Bench, Standing, bench
 from ..measure.interleave import Plan
 from ..measure.peers import PEERS
@@ -52,7 +53,7 @@ def command(
     file: Path,
     against: tuple[str, ...],
     model: Path | None,
-    input_shapes: tuple[tuple[tuple[str, tuple[int, ...]], ...], ...],
+    input_shapes: tuple[tuple[tuple[str, tuple[WrittenDim, ...]], ...], ...],
     target: str,
     threads: int,
     seconds: float,
@@ -82,7 +83,7 @@ def command(
 
 @contextmanager
 def _library(
-    file: Path, is_model: bool, target: str, shapes: dict[str, tuple[int, ...]], state: State
+    file: Path, is_model: bool, target: str, shapes: dict[str, tuple[WrittenDim, ...]], state: State
 ) -> Iterator[Path]:
     """Yield the library to measure, compiled into a temporary folder where the file is a model."""
     if not is_model:

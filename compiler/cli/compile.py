@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ...input_shapes import WrittenDim
 from ...schedules.template import ACCURACIES
 from ..api import FORMATS, PHASE_NAMES, CompileRequest, compile_model
 from ..dump import Dumper
@@ -36,7 +37,7 @@ Examples:
 @click.option("--target", default="host", show_default=True, help="A name of 'tilewright targets', or a target file.")
 @click.option("-o", "--output", type=PATH, help="Where to write; the model's name in this folder when left out.")
 @click.option(
-    "--input-shapes", type=InputShapes(), multiple=True, help='Shapes of inputs: "x:[1,3,224,224];ids:[1,128]".'
+    "--input-shapes", type=InputShapes(), multiple=True, help='Shapes of inputs: "x:[1,3,224,224];ids:[batch<=8,128]".'
 )
 @click.option(
     "--format",
@@ -75,7 +76,7 @@ def command(
     model: Path,
     target: str,
     output: Path | None,
-    input_shapes: tuple[tuple[tuple[str, tuple[int, ...]], ...], ...],
+    input_shapes: tuple[tuple[tuple[str, tuple[WrittenDim, ...]], ...], ...],
     kind: str,
     name: str | None,
     opt: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -41,7 +41,7 @@ def command(state: State, file: Path, check: bool, as_json: bool) -> None:
 
         library = inspect_library(file, check=check)
         if as_json:
-            click.echo(json.dumps(asdict(library), indent=2))
+            click.echo(json.dumps(_plain(library), indent=2))
         else:
             _print_library(library, state)
         return
@@ -51,9 +51,16 @@ def command(state: State, file: Path, check: bool, as_json: bool) -> None:
 
     model = inspect_model(file)
     if as_json:
-        click.echo(json.dumps(asdict(model), indent=2))
+        click.echo(json.dumps(_plain(model), indent=2))
     else:
         _print_model(model)
+
+
+def _plain(described: LibraryContents | ModelContents) -> dict[str, Any]:
+    """Return the fields as JSON's types; only tensors whose shape a run decides have a largest one."""
+    return asdict(
+        described, dict_factory=lambda pairs: {key: value for key, value in pairs if key != "largest" or value}
+    )
 
 
 def _is_library(file: Path) -> bool:
@@ -114,7 +121,10 @@ def _print_model(model: ModelContents) -> None:
 
 def _signature(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> list[tuple[str, str]]:
     return [
-        (role, f"{spec.name}: {spec.dtype} {shape(spec.shape)}")
+        (
+            role,
+            f"{spec.name}: {spec.dtype} {shape(spec.shape)}" + (f", up to {shape(spec.largest)}" * bool(spec.largest)),
+        )
         for role, specs in (("input", inputs), ("output", outputs))
         for spec in specs
     ]

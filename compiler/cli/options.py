@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...input_shapes import WrittenDim
 from ...registry import nearest
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ class Words(Word):
 
 
 class InputShapes(_ParamType):
-    """Shapes of inputs by name: ``"x:[1,3,224,224];ids:[1,128]"``, separated by semicolons or spaces."""
+    """Shapes of inputs by name: ``"x:[1,3,224,224];ids:[batch<=8,128]"``, separated by semicolons or spaces."""
 
     name = "NAME:[DIM,...]"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    ) -> tuple[tuple[str, tuple[WrittenDim, ...]], ...]:
         """Return pairs of name and shape in the order given."""
         if isinstance(value, tuple):
             return value
@@ -88,19 +89,26 @@ class InputShapes(_ParamType):
             self.fail("no shape is given: write 'x:[1,3,224,224]'", param, ctx)
         return tuple(pairs)
 
-    def _dims(self, name: str, text: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+    def _dims(
+        self, name: str, text: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[WrittenDim, ...]:
         words = [each.strip() for each in text.split(",")] if text.strip() else []
         for word in words:
-            if not (word.isascii() and word.isdigit() and 0 < int(word[:11]) <= _LARGEST_DIM):
-                self.fail(f"'{word}' is not a dimension of '{name}': give a whole number from 1 on", param, ctx)
-        return tuple(map(int, words))
+            numeric = word.isascii() and word.isdigit() and 0 < int(word[:11]) <= _LARGEST_DIM
+            if not numeric and not re.search(r"[A-Za-z_]", word):
+                self.fail(
+                    f"'{word}' is not a dimension of '{name}': give a whole number from 1 on, or a bound as batch<=32",
+                    param,
+                    ctx,
+                )
+        return tuple(int(word) if word.isdigit() else word for word in words)
 
 
 def merge_shapes(
-    given: tuple[tuple[tuple[str, tuple[int, ...]], ...], ...],
-) -> dict[str, tuple[int, ...]]:
+    given: tuple[tuple[tuple[str, tuple[WrittenDim, ...]], ...], ...],
+) -> dict[str, tuple[WrittenDim, ...]]:
     """Return the shapes of all ``--input-shapes`` by name. Raises click.BadParameter for a name given two shapes."""
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[WrittenDim, ...]] = {}
     for name, shape in (pair for group in given for pair in group):
         if shapes.setdefault(name, shape) != shape:
             raise click.BadParameter(f"'{name}' is given two shapes", param_hint="'--input-shapes'")

@@ -14,7 +14,16 @@ _PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".joblib")
 _TREES = (".json", ".ubj", ".txt")
 
 
-def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) -> ImportedModel:
+def _numbers(path: Path, shapes: Mapping[str, tuple[int | str, ...]]) -> dict[str, tuple[int, ...]]:
+    found = {}
+    for name, shape in shapes.items():
+        found[name] = tuple(dim for dim in shape if isinstance(dim, int))
+        if len(found[name]) < len(shape):
+            raise UserError(f"{path}: the shape of '{name}' takes numbers only for models of this kind: give sizes")
+    return found
+
+
+def import_model(path: Path, input_shapes: Mapping[str, tuple[int | str, ...]]) -> ImportedModel:
     """Import a model file by the frontend for its kind.
 
     Raises UserError for a file that no frontend takes.
@@ -26,7 +35,7 @@ def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) -> Imp
     if path.suffix.lower() in _TREES:
         from .trees import import_trees
 
-        return import_trees(path, input_shapes)
+        return import_trees(path, _numbers(path, input_shapes))
     from .onnx import import_onnx
 
     return import_onnx(path, input_shapes)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...dims import parse
 from ...errors import UserError
 from ...runtime.manifest import HEADER_BYTES, section_bytes
+from ...schedules.symbols import symbols_of_kernel
 from ...signature import Signature
 from ...targets.target import Target
 from ...targets.toolchain import find_toolchain
@@ -115,6 +117,7 @@ def _plan(module: IRModule, target: Target, root: Path, jobs: int) -> _Planned:
             kernels[each].scratch,
             _attribute(function, "flops", float, 0.0),
             _attribute(function, "bytes", float, 0.0),
+            tuple(parse(str(each.name)) for each in symbols_of_kernel(function)),
         )
         for each, function in functions.items()
     }

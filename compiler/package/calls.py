@@ -24,7 +24,7 @@ class Value:
     Attributes:
         kind: INPUT, WEIGHT or RESULT (of a kernel).
         index: which input, weight or result.
-        size: its bytes.
+        size: its bytes; what only a run knows is a ``Dim``.
     """
 
     kind: str

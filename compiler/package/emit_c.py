@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from ...dims import upper_shape
 from ...signature import Signature, TensorSpec
 from .calls import COPY
 from .emit_flow import emit_flow, operand
 from .lowering import ALIGNMENT, itemsize
 from .plan import Plan, Step
+from .symbols_c import SymbolTable, dim_texts
 
 # DLPack's type codes, by the start of the type's name.
 _TYPE_CODES = {"int": 0, "uint": 1, "float": 2, "bfloat": 4, "bool": 6}
@@ -39,11 +42,13 @@ def emit_plan(plan: Plan, name: str, target: str, features: Iterable[str], signa
         target: the target's name.
         features: the CPU features that the library checks when an instance is made.
     """
+    symbols = SymbolTable(signature)
     parts = [
         _HEAD.format(name=name),
+        *symbols.helpers(),
         *_prototypes(plan.steps),
         "",
-        *(_step_function(index, step) for index, step in enumerate(plan.steps)),
+        *(_step_function(index, step, symbols) for index, step in enumerate(plan.steps)),
         "",
         *emit_flow(plan),
         *_array("tw_step", "step_functions", [f"step_{index}" for index in range(len(plan.steps))]),
@@ -51,7 +56,8 @@ def emit_plan(plan: Plan, name: str, target: str, features: Iterable[str], signa
         *_tensors("inputs", signature.inputs),
         *_tensors("outputs", signature.outputs),
         *_array("char* const", "cpu_features", [*map(c_string, sorted(features)), "NULL"]),
-        _root(plan, name, target, signature),
+        *symbols.tables(),
+        _root(plan, name, target, signature, symbols),
     ]
     return "\n".join(parts)
 
@@ -70,15 +76,21 @@ def type_code(dtype: str) -> tuple[int, int]:
 def _prototypes(steps: Iterable[Step]) -> Iterator[str]:
     for symbol, step in {step.kernel: step for step in steps if step.kernel != COPY}.items():
         parameters = ["const void*"] * len(step.reads) + ["void*"] * len(step.writes)
+        scratch = [parameters.pop()] if step.scratch else []
+        parameters += ["int64_t"] * len(step.sizes) + scratch
         yield f"int32_t {symbol}({', '.join(parameters)});"
 
 
-def _step_function(index: int, step: Step) -> str:
+def _step_function(index: int, step: Step, symbols: SymbolTable) -> str:
     head = f"/* {step.name.replace('*/', '* /')} */\nstatic int32_t step_{index}(const struct tw_frame* frame) {{\n"
     if step.kernel == COPY:
-        return f"{head}  memcpy({operand(step.writes[0])}, {operand(step.reads[0])}, {step.size});\n  return 0;\n}}"
-    operands = ", ".join(map(operand, (*step.reads, *step.writes)))
-    return f"{head}  return {step.kernel}({operands});\n}}"
+        size = symbols.c_expression(step.size)
+        size = size if isinstance(step.size, int) else f"(size_t){size}"
+        return f"{head}  memcpy({operand(step.writes[0])}, {operand(step.reads[0])}, {size});\n  return 0;\n}}"
+    operands = list(map(operand, (*step.reads, *step.writes)))
+    scratch = [operands.pop()] if step.scratch else []
+    sizes = map(symbols.c_expression, step.sizes)
+    return f"{head}  return {step.kernel}({', '.join([*operands, *sizes, *scratch])});\n}}"
 
 
 def _step_row(step: Step) -> str:
@@ -98,17 +110,24 @@ def _array(kind: str, name: str, rows: Sequence[str]) -> Iterator[str]:
 def _tensors(name: str, specs: Sequence[TensorSpec]) -> Iterator[str]:
     rows = []
     for index, spec in enumerate(specs):
-        shape = spec.static_shape
-        if shape:
-            yield f"static const int64_t {name}_{index}[] = {{{', '.join(map(str, shape))}}};"
+        largest = upper_shape(spec.dims)
+        pointer = f"{name}_{index}" if largest else "NULL"
+        bounds, texts = pointer, "NULL"
+        if largest:
+            shape = [dim if isinstance(dim, int) else -1 for dim in spec.dims]
+            yield f"static const int64_t {pointer}[] = {{{', '.join(map(str, shape))}}};"
+        if not spec.is_static:
+            bounds, texts = f"{pointer}_largest", f"{pointer}_dims"
+            yield f"static const int64_t {bounds}[] = {{{', '.join(map(str, largest))}}};"
+            yield f"static const char* const {texts}[] = {{{', '.join(map(c_string, dim_texts(spec)))}}};"
         code, bits = type_code(spec.dtype)
-        pointer = f"{name}_{index}" if shape else "NULL"
-        size = spec.elements * itemsize(spec.dtype)
-        rows.append(f"{{{c_string(spec.name)}, {{{code}, {bits}, 1}}, {len(shape)}, {pointer}, {size}u}}")
+        size = math.prod(largest) * itemsize(spec.dtype)
+        described = f"{c_string(spec.name)}, {{{code}, {bits}, 1}}, {len(largest)}, {pointer}, {size}u"
+        rows.append(f"{{{described}, {bounds}, {texts}}}")
     yield from _array("tilewright_tensor", name, rows)
 
 
-def _root(plan: Plan, name: str, target: str, signature: Signature) -> str:
+def _root(plan: Plan, name: str, target: str, signature: Signature, symbols: SymbolTable) -> str:
     return f"""\
 const struct tw_plan tw_plan = {{
     .model =
@@ -131,5 +150,5 @@ const struct tw_plan tw_plan = {{
     .cpu_features = cpu_features,
     .weights = tw_weights,
     .flow = {"flow" if plan.turns else "NULL"},
-}};
+{symbols.fields()}}};
 """

@@ -21,6 +21,8 @@ from .project import cmake_lists, exports, makefile, prefixed_header
 FUNCTIONS = (
     "tilewright_info",
     "tilewright_create",
+    "tilewright_set_shapes",
+    "tilewright_output_shape",
     "tilewright_run",
     "tilewright_profile",
     "tilewright_error",

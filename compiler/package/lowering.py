@@ -1,8 +1,9 @@
 """From a scheduled kernel to an object file whose one function takes raw pointers.
 
-The function is ``int32_t kernel(const void* input, ..., void* output, ...[, void* scratch])``: no packed arguments, no
-run-time checks, nothing of TVM's runtime but two function pointers (parallel loops, scratch inside them). It returns 0,
-or -1 when scratch inside a parallel loop could not be allocated.
+The function is
+``int32_t kernel(const void* input, ..., void* output, ...[, int64_t symbol, ...][, void* scratch])``: no packed
+arguments, no run-time checks, nothing of TVM's runtime but two function pointers (parallel loops, scratch inside
+them). It returns 0, or -1 when scratch inside a parallel loop could not be allocated.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ...dims import upper
+from ...schedules.symbols import is_symbol, symbols_of_kernel
+from ...tvm_names import dim_of
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -127,15 +132,19 @@ def _legalize(module: IRModule) -> IRModule:
 def _with_raw_pointers(function: PrimFunc, symbol: str) -> tuple[PrimFunc, int]:
     """Return the function over pointers, and the bytes of scratch behind its last one.
 
-    f(A: Buffer, B: Buffer): alloc C; body  -->  f(a*, b*, scratch*): A = decl(a); B = decl(b); C = decl(scratch); body
+    f(A: Buffer, B: Buffer, n): alloc C; body
+        -->  f(a*, b*, n, scratch*): A = decl(a); B = decl(b); C = decl(scratch); body
     """
     from tvm import tirx
     from tvm.ir import PointerType, PrimType
 
-    pointers = [tirx.Var(f"{buffer.name}_ptr", _pointer_type(buffer)) for buffer in function.params]
+    symbols = symbols_of_kernel(function)
+    buffers = [each for each in function.params if not is_symbol(each)]
+    pointers = [tirx.Var(f"{buffer.name}_ptr", _pointer_type(buffer)) for buffer in buffers]
     declared: list[Stmt] = [
-        tirx.DeclBuffer(buffer, data=pointer) for buffer, pointer in zip(function.params, pointers, strict=True)
+        tirx.DeclBuffer(buffer, data=pointer) for buffer, pointer in zip(buffers, pointers, strict=True)
     ]
+    pointers += symbols
     scratch = tirx.Var("scratch_ptr", PointerType(PrimType("uint8"), "global"))
     statements, size = _lift_scratch(_flat(function.body), scratch)
     if size:
@@ -179,7 +188,7 @@ def _lift_scratch(statements: list[Stmt], scratch: Var) -> tuple[list[Stmt], int
 
 def _bytes_of(allocation: AllocBuffer) -> int:
     buffer = allocation.buffer
-    return math.prod(int(dim) for dim in buffer.ty.shape) * itemsize(str(buffer.ty.dtype))
+    return upper(math.prod(map(dim_of, buffer.ty.shape))) * itemsize(str(buffer.ty.dtype))
 
 
 def _pointer_type(buffer: Buffer) -> Any:

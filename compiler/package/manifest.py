@@ -8,12 +8,13 @@ from importlib.metadata import version
 from typing import Any
 
 from ... import __version__
+from ...dims import plain, upper_shape
 from ...signature import Signature, TensorSpec
 from ...targets.target import Target
 from .plan import COPY, Plan
 
 #: Equals TILEWRIGHT_ABI_VERSION in tilewright.h.
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 
 def make_manifest(
@@ -59,4 +60,9 @@ def make_manifest(
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "shape": list(spec.static_shape), "dtype": spec.dtype}
+    described: dict[str, Any] = {"name": spec.name, "shape": list(map(_size, spec.shape)), "dtype": spec.dtype}
+    return described if spec.is_static else {**described, "largest": list(upper_shape(spec.dims))}
+
+
+def _size(dim: int | str) -> int | str:
+    return dim if isinstance(dim, int) else plain(dim)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ...dims import upper
 from .arena import Lifetime, lower_bound, place
 from .calls import COPY as COPY
 from .calls import END_LOOP, INPUT, LOOP, RESULT, WEIGHT, Calls, Control, KernelCall, Value, Weight
@@ -54,12 +55,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class KernelFacts:
-    """What the plan needs of a kernel: symbol, bytes of scratch, and the cost of one call."""
+    """What the plan needs of a kernel: symbol, bytes of scratch, the cost of one call, and the sizes it asks for."""
 
     symbol: str
     scratch: int = 0
     flops: float = 0.0
     bytes: float = 0.0
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Step:
         flops: floating-point operations of a run: of every iteration, where their number is known.
         bytes: bytes of the operands, likewise.
         size: for a copy, how many bytes are copied.
+        sizes: the symbols that the kernel takes after its operands.
+        scratch: whether the last place is the kernel's scratch, which it takes after the symbols.
     """
 
     name: str
@@ -83,6 +87,8 @@ class Step:
     flops: float
     bytes: float
     size: int = 0
+    sizes: tuple[int, ...] = ()
+    scratch: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,7 +203,7 @@ def _lifetimes(
     spans = {value: span for value, span in spans.items() if value.kind == RESULT and value not in elsewhere}
     loops = _loops(found)
     whole = {value: _whole_loops(span, loops) for value, span in spans.items()}
-    lifetimes = [Lifetime(value.size, first, last) for value, (first, last) in whole.items()]
+    lifetimes = [Lifetime(upper(value.size), first, last) for value, (first, last) in whole.items()]
     lifetimes += [Lifetime(size, step, step) for step, size in enumerate(scratch) if size]
     return {value: index for index, value in enumerate(whole)}, lifetimes
 
@@ -272,8 +278,10 @@ def _step(call: KernelCall, kernels: Mapping[str, KernelFacts], places: _Places,
         tuple(writes),
         kernel.flops,
         kernel.bytes,
+        sizes=kernel.sizes,
+        scratch=scratch is not None,
     )
 
 
 def _copy(source: Place, destination: Place, size: int) -> Step:
-    return Step("copy", COPY, (source,), (destination,), 0.0, 2.0 * size, size)
+    return Step("copy", COPY, (source,), (destination,), 0.0, 2.0 * upper(size), size)

@@ -27,6 +27,8 @@ extern "C" {{
 const tilewright_model* {name}_tilewright_info(void);
 int32_t {name}_tilewright_create(int32_t num_threads, void* arena, tilewright_instance** instance);
 int32_t {name}_tilewright_run(tilewright_instance* instance, const void* const* inputs, void* const* outputs);
+int32_t {name}_tilewright_set_shapes(tilewright_instance* instance, const int64_t* const* shapes);
+int32_t {name}_tilewright_output_shape(const tilewright_instance* instance, int32_t output, int64_t* shape);
 int32_t {name}_tilewright_profile(tilewright_instance* instance, const void* const* inputs, void* const* outputs,
                                   double* seconds);
 const char* {name}_tilewright_error(const tilewright_instance* instance);

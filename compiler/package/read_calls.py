@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...tvm_names import constant_value, is_constant
+from ...tvm_names import constant_value, dims_of, is_constant
 from .calls import INPUT, RESULT, WEIGHT, Calls, KernelCall, Value, Weight
 from .lowering import itemsize
 from .read_control_flow import READERS
@@ -107,5 +107,5 @@ class Reader:
 
 
 def bytes_of(kind: Any) -> int:
-    """Return the bytes of a tensor of a Relax type."""
-    return math.prod(int(dim) for dim in kind.shape.values) * itemsize(str(kind.dtype))
+    """Return the bytes of a tensor of a Relax type; what only a run knows is a ``Dim``."""
+    return math.prod(dims_of(kind)) * itemsize(str(kind.dtype))

@@ -51,6 +51,8 @@ def part(work: Workload) -> int | None:
 
 
 def _moves(work: Workload) -> Rearrangement | None:
+    if not work.is_static:
+        return None
     same = len({(each.layout, each.dtype) for each in (*work.inputs, *work.outputs)}) == 1
     return Rearrangement.of(dict(work.attrs)) if work.family == "rearrange" and not work.epilogue and same else None
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...dims import Undecided
 from ...recurrent import Recurrence
 from ...registry import Registry
 from ...tree_ensemble import TreeEnsemble
@@ -50,7 +51,10 @@ def reads_transposed(call: Call) -> bool:
 def anchor_of(call: Call, view_of: FindView) -> Anchor | None:
     """Return the anchor a call is, None for an operator that no family describes."""
     row = ANCHORS.get(operator_name(call))
-    return row(call, view_of) if row else None
+    try:
+        return row(call, view_of) if row else None
+    except Undecided:  # the family describes what moves by numbers
+        return None
 
 
 def _keeps_type(call: Call) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ...tvm_names import is_constant
+from ...tvm_names import is_constant, with_type
 from ...workload import PointwiseProgram, Workload, attributes
 from ..rebuild import Rename, rebuild, substitute
 from .emit import WORKLOAD
@@ -67,12 +67,14 @@ def join_attention(module: IRModule, accepts: Accepts) -> IRModule:
             key = work.to_json()
             if key not in functions:
                 functions[key] = builder.add_func(_function(parts, work), "fused_attention")
-            return relax.Call(functions[key], [rename(each) for each in _arranged([part.call.args for part in parts])])
+            operands = [rename(each) for each in _arranged([part.call.args for part in parts])]
+            return with_type(relax.Call(functions[key], operands), binding.var.ty)
         if not (isinstance(value, relax.Call) and isinstance(value.op, GlobalVar)):
             return rename(value)
         if value.op.name_hint not in functions:
             functions[value.op.name_hint] = builder.add_func(module[value.op], value.op.name_hint)
-        return relax.Call(functions[value.op.name_hint], [rename(each) for each in value.args])
+        call = relax.Call(functions[value.op.name_hint], [rename(each) for each in value.args])
+        return with_type(call, binding.var.ty)
 
     rebuild(main, builder, transform)
     return builder.finalize()

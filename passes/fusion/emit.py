@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ...tvm_names import dtype_of, shape_of
+from ...tvm_names import dims_of, dtype_of, shape_of
 from ...workload import PointwiseProgram, PointwiseStep, TensorType, Workload, attributes
 from ..expressions import is_tensor, operator_name
 from ..rebuild import substitute
@@ -154,4 +154,4 @@ def _output_types(result: Var) -> tuple[TensorType, ...]:
     from tvm.relax import TupleType
 
     types = result.ty.fields if isinstance(result.ty, TupleType) else [result.ty]
-    return tuple(TensorType(tuple(map(int, each.shape.values)), str(each.dtype)) for each in types)
+    return tuple(TensorType(dims_of(each), str(each.dtype)) for each in types)

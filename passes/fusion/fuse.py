@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...tvm_names import with_type
 from ...workload import Workload
 from ..rebuild import Rename, rebuild
 from .emit import WORKLOAD, GroupEmitter
@@ -49,7 +50,9 @@ def fuse(module: IRModule, limit: int = REGION_LIMIT) -> IRModule:
         key = workload.to_json()
         if key not in functions:
             functions[key] = builder.add_func(emitter.function(workload), emitter.name)
-        return relax.Call(functions[key], [rename(each) for each in emitter.operands])
+        call = relax.Call(functions[key], [rename(each) for each in emitter.operands])
+        # TVM would infer the type from the operands, which do not always tell the result's symbols.
+        return with_type(call, binding.var.ty)
 
     rebuild(main, builder, transform)
     return builder.finalize()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tvm import relax
 
+from ...dims import Undecided
 from ...rearrangement import FILLED, Places, Rearrangement, runs_of, whole
 from ...registry import Registry
-from ...tvm_names import constant_value, dtype_of, is_constant, shape_of
+from ...tvm_names import constant_value, dim_of, dtype_of, is_constant, shape_of
 from ...workload import attributes
 from ..expressions import ints, operator_name
 from .anchors import ANCHORS, Anchor, FindView
@@ -40,7 +41,7 @@ def _anchor(call: Call, view_of: FindView) -> Anchor | None:
     earlier = Rearrangement.of(dict(inner.attrs))
     sizes = list(shape_of(inner.operands[0]))
     sizes[earlier.axis] = sum(shape_of(each)[earlier.axis] for each in inner.operands)
-    joined = moves.after(earlier, sizes)
+    joined = _after(moves, earlier, sizes)
     if joined is None or not few_runs(joined):
         return None
     return Anchor("rearrange", inner.operands, attributes(joined.attributes()), (data, *inner.views))
@@ -68,8 +69,18 @@ def rearrangements_read_through(graph: Graph) -> set[int]:
 def rearrangement_of(call: Call) -> Rearrangement | None:
     """Return what a call moves where, None for another operator and for what no kernel should be made of."""
     row = _PLACES.get(operator_name(call))
-    moves = row(call) if row else None
+    try:
+        moves = row(call) if row else None
+    except Undecided:  # places are numbers
+        return None
     return moves if moves and few_runs(moves) else None
+
+
+def _after(outer: Rearrangement, inner: Rearrangement, sizes: list[int]) -> Rearrangement | None:
+    try:
+        return outer.after(inner, sizes)
+    except Undecided:
+        return None
 
 
 def few_runs(moves: Rearrangement) -> bool:
@@ -104,7 +115,7 @@ def _concat(call: Call) -> Rearrangement | None:
 def _slice(call: Call) -> Rearrangement | None:
     if not all(isinstance(each, relax.Tuple) for each in call.args[1:]):
         return None
-    axes, starts, ends, *steps = (ints(field.value for field in each.fields) for each in call.args[1:])
+    axes, starts, ends, *steps = (tuple(map(dim_of, each.fields)) for each in call.args[1:])
     shape = shape_of(call.args[0])
     strides = steps[0] if steps else (1,) * len(axes)
     if min(strides) < 1 or min(starts) < 0:

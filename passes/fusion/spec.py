@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...tvm_names import shape_of
 from ..control_flow import CONTROL_FLOW
 from .fuse import workload_of
 from .group import ALIASES
@@ -28,5 +29,5 @@ def check(module: IRModule) -> None:
         work = workload_of(module[value.op])
         assert work is not None, f"{value.op.name_hint} has no workload"
         assert len(work.inputs) == len(value.args), f"{value.op.name_hint}: operands and workload differ"
-        stored = [tuple(map(int, arg.ty.shape.values)) for arg in value.args]
+        stored = [shape_of(arg) for arg in value.args]
         assert stored == [each.stored_shape for each in work.inputs], f"{value.op.name_hint}: {stored}"

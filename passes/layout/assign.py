@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...layout import Layout
-from ...tvm_names import constant_value, dtype_of, is_constant, shape_of
+from ...tvm_names import constant_value, dtype_of, expressions, is_constant, shape_of, with_type
 from ...workload import TensorType, Workload
 from ..expressions import constant, variables_of
 from ..fusion import workload_of
@@ -24,7 +24,7 @@ from .follow import follow
 from .repack import emit_pack, emit_unpack
 
 if TYPE_CHECKING:
-    from tvm.ir import GlobalVar, IRModule
+    from tvm.ir import GlobalVar, IRModule, Type
     from tvm.relax import Expr, Function, Var
 
 #: A workload as its best template wants it stored; None when no template has a wish.
@@ -78,7 +78,7 @@ class _Assigner:
         chosen = self.choose(work) or follow(work, [self._layout(arg) for arg in args]) or work
         wanted = [self._as_layout(arg, each.layout) for arg, each in zip(args, chosen.inputs, strict=True)]
         function = self._function(value.op, work, chosen)
-        new = self.builder.emit(Call(function, wanted), var.name)
+        new = self.builder.emit(with_type(Call(function, wanted), _result_type(chosen, var.ty)), var.name)
         if len(chosen.outputs) == 1 and chosen.output.layout:
             self.stored[new] = chosen.output
         return new
@@ -110,7 +110,7 @@ class _Assigner:
         source = self.stored.get(expr) or TensorType(shape_of(expr), dtype_of(expr))
         result = replace(source, layout=layout)
         work = Workload("layout_transform", (source,), (result,), anchor_arity=1)
-        copy = self.builder.emit(Call(self._repacking(work), [expr]))
+        copy = self.builder.emit(with_type(Call(self._repacking(work), [expr]), _relax_type(result)))
         if layout:
             self.stored[copy] = result
         return copy
@@ -164,7 +164,11 @@ class _Assigner:
         return self.builder.add_func(group, name)
 
 
+def _result_type(work: Workload, logical: Type) -> Type:
+    return _relax_type(work.output) if len(work.outputs) == 1 else logical
+
+
 def _relax_type(operand: TensorType) -> Expr:
     from tvm.relax import TensorType as RelaxTensor
 
-    return RelaxTensor(operand.stored_shape, operand.dtype)
+    return RelaxTensor(expressions(operand.stored_shape), operand.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...channel_mix import mixes
+from ...dims import Undecided
 from ...layout import Layout
 from ...rearrangement import FILLED, Rearrangement
 from ...registry import Registry
@@ -18,7 +19,10 @@ _FOLLOWERS: Registry[Follow] = Registry("layout follower")
 def follow(work: Workload, present: Sequence[Layout | None]) -> Workload | None:
     """Return a workload in the layout its operands have, None when its family follows none or they have none."""
     row = _FOLLOWERS.get(work.family)
-    return row(work, present) if row and any(present) else None
+    try:
+        return row(work, present) if row and any(present) else None
+    except Undecided:
+        return None
 
 
 def broadcast_layout(operand: TensorType, output: TensorType, layout: Layout) -> Layout | None:

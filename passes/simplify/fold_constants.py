@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tvm import relax
 
-from ...tvm_names import dtype_of, is_constant, shape_of
+from ...tvm_names import dtype_of, free_symbols, is_constant, shape_of
 from ..expressions import constant, is_tensor, operator_name
 from ..rewrite import RewritePass, register_pass
 from ..scope import Scope
@@ -45,6 +45,8 @@ class FoldConstants(RewritePass):
             return None
         operands = [each for arg in value.args for each in _fields(arg) if is_tensor(each)]
         if not all(is_constant(each) and dtype_of(each) in _DTYPES for each in operands):
+            return None
+        if free_symbols(value):
             return None
         if np.prod(shape_of(value)) > sum(np.prod(shape_of(each)) for each in operands) + self.growth:
             return None

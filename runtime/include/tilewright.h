@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define TILEWRIGHT_ABI_VERSION 1u
+#define TILEWRIGHT_ABI_VERSION 2u
 
 /* Return codes. tilewright_error() has the sentence that goes with them. */
 enum {
@@ -40,13 +40,18 @@ typedef struct {
   uint16_t lanes;
 } tilewright_dtype;
 
-/* An input or output: dense, row-major. */
+/* An input or output: dense, row-major.
+ *
+ * A dimension that a run decides is -1 in shape; largest has the most it can be, and dims what it is called ("batch",
+ * "past + 1"). Dimensions of one name have one size in a run. Where all are known, largest is shape and dims is NULL. */
 typedef struct {
   const char* name;
   tilewright_dtype dtype;
   int32_t rank;
-  const int64_t* shape; /* rank dimensions, in elements */
-  uint64_t bytes;       /* the size of the whole buffer */
+  const int64_t* shape;    /* rank dimensions, in elements; -1 for what a run decides */
+  uint64_t bytes;          /* the size of the whole buffer, at its largest */
+  const int64_t* largest;  /* rank dimensions: the upper bounds */
+  const char* const* dims; /* rank names, numbers for what is known; NULL where all are */
 } tilewright_tensor;
 
 /* A step of the plan: one kernel call. A step inside a loop runs several times, one inside a branch perhaps never. */
@@ -83,6 +88,8 @@ typedef struct tilewright_instance tilewright_instance;
 #define tilewright_info TILEWRIGHT_JOIN(TILEWRIGHT_MODEL, tilewright_info)
 #define tilewright_create TILEWRIGHT_JOIN(TILEWRIGHT_MODEL, tilewright_create)
 #define tilewright_run TILEWRIGHT_JOIN(TILEWRIGHT_MODEL, tilewright_run)
+#define tilewright_set_shapes TILEWRIGHT_JOIN(TILEWRIGHT_MODEL, tilewright_set_shapes)
+#define tilewright_output_shape TILEWRIGHT_JOIN(TILEWRIGHT_MODEL, tilewright_output_shape)
 #define tilewright_profile TILEWRIGHT_JOIN(TILEWRIGHT_MODEL, tilewright_profile)
 #define tilewright_error TILEWRIGHT_JOIN(TILEWRIGHT_MODEL, tilewright_error)
 #define tilewright_free TILEWRIGHT_JOIN(TILEWRIGHT_MODEL, tilewright_free)
@@ -100,8 +107,19 @@ const tilewright_model* tilewright_info(void);
  */
 int32_t tilewright_create(int32_t num_threads, void* arena, tilewright_instance** instance);
 
+/* Say what sizes the inputs of the following runs have. Only models with dimensions of -1 need it; until it is called
+ * they run at the largest sizes.
+ *
+ * shapes: one pointer for every input, to its rank dimensions; NULL for an input whose shape is known.
+ * A size out of its bounds, or two for dimensions of one name, are refused, and nothing changes. */
+int32_t tilewright_set_shapes(tilewright_instance* instance, const int64_t* const* shapes);
+
+/* Write the rank dimensions that an output has at the sizes set. tilewright_error(NULL) has the sentence of a failure. */
+int32_t tilewright_output_shape(const tilewright_instance* instance, int32_t output, int64_t* shape);
+
 /* Run the model once. inputs and outputs hold one pointer each for every tensor, in the order of tilewright_model;
- * each points to tensor.bytes of memory aligned to at least its element, and outputs must not overlap inputs or one another. */
+ * each points to tensor.bytes of memory, or what the sizes set need of it, aligned to at least its element; outputs must
+ * not overlap inputs or one another. */
 int32_t tilewright_run(tilewright_instance* instance, const void* const* inputs, void* const* outputs);
 
 /* Run the model once as tilewright_run does, and write the seconds each step took (in all iterations)

@@ -28,6 +28,7 @@
 // made with it, or define TILEWRIGHT_MODEL before this header.
 #define TILEWRIGHT_LINKED(model)                                                                                  \
   ::tilewright::Library(::tilewright::Functions{model##_tilewright_info, model##_tilewright_create,               \
+                                                model##_tilewright_set_shapes, model##_tilewright_output_shape,   \
                                                 model##_tilewright_run, model##_tilewright_profile,               \
                                                 model##_tilewright_error, model##_tilewright_free})
 
@@ -61,10 +62,10 @@ constexpr tilewright_dtype dtype_of() {
   return {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(8 * sizeof(Element)), 1};
 }
 
-// How many elements a tensor has.
+// How many elements a tensor has: at the most, where a run decides that.
 inline std::size_t elements(const tilewright_tensor& tensor) {
   std::size_t count = 1;
-  for (std::int32_t axis = 0; axis < tensor.rank; ++axis) count *= static_cast<std::size_t>(tensor.shape[axis]);
+  for (std::int32_t axis = 0; axis < tensor.rank; ++axis) count *= static_cast<std::size_t>(tensor.largest[axis]);
   return count;
 }
 
@@ -100,6 +101,8 @@ using Output = Buffer<void*>;
 struct Functions {
   decltype(&::tilewright_info) info;
   decltype(&::tilewright_create) create;
+  decltype(&::tilewright_set_shapes) set_shapes;
+  decltype(&::tilewright_output_shape) output_shape;
   decltype(&::tilewright_run) run;
   decltype(&::tilewright_profile) profile;
   decltype(&::tilewright_error) error;
@@ -119,6 +122,8 @@ class Library {
     handle_ = std::shared_ptr<void>(handle, dlclose);
     find(functions_.info, "tilewright_info", path);
     find(functions_.create, "tilewright_create", path);
+    find(functions_.set_shapes, "tilewright_set_shapes", path);
+    find(functions_.output_shape, "tilewright_output_shape", path);
     find(functions_.run, "tilewright_run", path);
     find(functions_.profile, "tilewright_profile", path);
     find(functions_.error, "tilewright_error", path);
@@ -180,9 +185,44 @@ class Instance {
     const std::int32_t code = functions().create(threads, arena, &made);
     instance_.reset(made);
     check(code);
+    for (std::int32_t i = 0; i < this->library().info().num_inputs; ++i) {
+      input_counts_.push_back(elements(this->library().info().inputs[i]));
+    }
+    count_outputs();
   }
 
   const Library& library() const noexcept { return instance_.get_deleter().library; }
+
+  // Say what shapes the inputs of the following runs have, one for every input; models whose shapes are all known do not
+  // need it. Throws Error for a size out of its bounds.
+  void set_shapes(const std::vector<std::vector<std::int64_t>>& shapes) {
+    const tilewright_model& info = library().info();
+    if (shapes.size() != static_cast<std::size_t>(info.num_inputs)) {
+      throw Error(TILEWRIGHT_INVALID_ARGUMENT, "the model has " + std::to_string(info.num_inputs) + " inputs, not " +
+                                                   std::to_string(shapes.size()));
+    }
+    std::vector<const std::int64_t*> pointers;
+    std::vector<std::size_t> counts;
+    for (std::size_t index = 0; index < shapes.size(); ++index) {
+      if (shapes[index].size() != static_cast<std::size_t>(info.inputs[index].rank)) {
+        throw Error(TILEWRIGHT_INVALID_ARGUMENT, std::string("input '") + info.inputs[index].name + "' has " +
+                                                     std::to_string(info.inputs[index].rank) + " dimensions, not " +
+                                                     std::to_string(shapes[index].size()));
+      }
+      pointers.push_back(shapes[index].data());
+      counts.push_back(product(shapes[index]));
+    }
+    check(functions().set_shapes(instance_.get(), pointers.data()));
+    input_counts_ = std::move(counts);
+    count_outputs();
+  }
+
+  // The shape that an output has at the sizes set.
+  std::vector<std::int64_t> output_shape(std::int32_t output) const {
+    std::vector<std::int64_t> shape(static_cast<std::size_t>(library().info().outputs[output].rank));
+    check(functions().output_shape(instance_.get(), output, shape.data()));
+    return shape;
+  }
 
   // Run once. Buffers stand in the model's order; their element types and sizes are checked. Throws Error.
   void run(const std::vector<Input>& inputs, const std::vector<Output>& outputs) {
@@ -210,38 +250,38 @@ class Instance {
   const Functions& functions() const noexcept { return library().functions(); }
 
   std::vector<const void*> input_addresses(const std::vector<Input>& buffers) const {
-    return addresses("input", buffers, library().info().inputs, library().info().num_inputs);
+    return addresses("input", buffers, library().info().inputs, input_counts_);
   }
 
   std::vector<void*> output_addresses(const std::vector<Output>& buffers) const {
-    return addresses("output", buffers, library().info().outputs, library().info().num_outputs);
+    return addresses("output", buffers, library().info().outputs, output_counts_);
   }
 
   template <class Address>
   static std::vector<Address> addresses(const std::string& kind, const std::vector<Buffer<Address>>& buffers,
-                                        const tilewright_tensor* tensors, std::int32_t count) {
-    if (buffers.size() != static_cast<std::size_t>(count)) {
-      throw Error(TILEWRIGHT_INVALID_ARGUMENT, "the model has " + std::to_string(count) + " " + kind + "s, not " +
-                                                   std::to_string(buffers.size()));
+                                        const tilewright_tensor* tensors, const std::vector<std::size_t>& counts) {
+    if (buffers.size() != counts.size()) {
+      throw Error(TILEWRIGHT_INVALID_ARGUMENT, "the model has " + std::to_string(counts.size()) + " " + kind +
+                                                   "s, not " + std::to_string(buffers.size()));
     }
     std::vector<Address> found;
     found.reserve(buffers.size());
     for (std::size_t index = 0; index < buffers.size(); ++index) {
       check_buffer(kind + " '" + tensors[index].name + "'", buffers[index].dtype(), buffers[index].count(),
-                   tensors[index]);
+                   tensors[index], counts[index]);
       found.push_back(buffers[index].address());
     }
     return found;
   }
 
   static void check_buffer(const std::string& where, tilewright_dtype dtype, std::size_t count,
-                           const tilewright_tensor& tensor) {
+                           const tilewright_tensor& tensor, std::size_t expected) {
     if (dtype.code != tensor.dtype.code || dtype.bits != tensor.dtype.bits) {
       throw Error(TILEWRIGHT_INVALID_ARGUMENT, where + " has elements of type " + describe(tensor.dtype) + ", not " +
                                                    describe(dtype));
     }
-    if (count != elements(tensor)) {
-      throw Error(TILEWRIGHT_INVALID_ARGUMENT, where + " has " + std::to_string(elements(tensor)) + " elements, not " +
+    if (count != expected) {
+      throw Error(TILEWRIGHT_INVALID_ARGUMENT, where + " has " + std::to_string(expected) + " elements, not " +
                                                    std::to_string(count));
     }
   }
@@ -255,7 +295,19 @@ class Instance {
     if (code != TILEWRIGHT_OK) throw Error(code, functions().error(instance_.get()));
   }
 
+  static std::size_t product(const std::vector<std::int64_t>& shape) {
+    std::size_t count = 1;
+    for (const std::int64_t size : shape) count *= static_cast<std::size_t>(size);
+    return count;
+  }
+
+  void count_outputs() {
+    output_counts_.clear();
+    for (std::int32_t i = 0; i < library().info().num_outputs; ++i) output_counts_.push_back(product(output_shape(i)));
+  }
+
   std::unique_ptr<tilewright_instance, Release> instance_;
+  std::vector<std::size_t> input_counts_, output_counts_;
 };
 
 }  // namespace tilewright

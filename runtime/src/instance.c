@@ -11,6 +11,7 @@
 #include "cpu.h"
 #include "plan.h"
 #include "pool.h"
+#include "shapes.h"
 
 #define MAX_THREADS 4096
 
@@ -18,6 +19,7 @@ struct tilewright_instance {
   struct tw_pool* pool;
   uint8_t* arena;
   void* owned_arena;
+  struct tw_shapes shapes;
   atomic_flag running;
   char error[512];
 };
@@ -96,7 +98,8 @@ int32_t tilewright_create(int32_t num_threads, void* arena, tilewright_instance*
   tilewright_instance* made = calloc(1, sizeof *made);
   if (!made) return REFUSE(TILEWRIGHT_OUT_OF_MEMORY, "no memory for an instance");
   atomic_flag_clear(&made->running);
-  code = provide_arena(made, arena);
+  code = tw_shapes_open(&made->shapes) ? REFUSE(TILEWRIGHT_OUT_OF_MEMORY, "no memory for an instance") : TILEWRIGHT_OK;
+  if (!code) code = provide_arena(made, arena);
   if (!code && !(made->pool = tw_pool_create(threads))) {
     code = REFUSE(TILEWRIGHT_OUT_OF_MEMORY, "could not start %" PRId32 " threads", threads);
   }
@@ -113,6 +116,7 @@ void tilewright_free(tilewright_instance* instance) {
   if (found_busy == instance) found_busy = NULL;
   tw_pool_free(instance->pool);
   free(instance->owned_arena);
+  tw_shapes_close(&instance->shapes);
   free(instance);
 }
 
@@ -141,15 +145,17 @@ static int overlap(const void* a, uint64_t a_bytes, const void* b, uint64_t b_by
 }
 
 static int32_t check_overlap(tilewright_instance* instance, const void* const* inputs, void* const* outputs) {
+  const struct tw_shapes* shapes = &instance->shapes;
   for (int32_t i = 0; i < model->num_outputs; ++i) {
     const tilewright_tensor* output = &model->outputs[i];
+    uint64_t bytes = tw_shapes_bytes(shapes, model->num_inputs + i);
     for (int32_t j = 0; j < model->num_inputs; ++j) {
-      if (overlap(outputs[i], output->bytes, inputs[j], model->inputs[j].bytes)) {
+      if (overlap(outputs[i], bytes, inputs[j], tw_shapes_bytes(shapes, j))) {
         return fail(instance, TILEWRIGHT_INVALID_ARGUMENT, "output", i, output->name, "overlaps an input");
       }
     }
     for (int32_t j = 0; j < i; ++j) {
-      if (overlap(outputs[i], output->bytes, outputs[j], model->outputs[j].bytes)) {
+      if (overlap(outputs[i], bytes, outputs[j], tw_shapes_bytes(shapes, model->num_inputs + j))) {
         return fail(instance, TILEWRIGHT_INVALID_ARGUMENT, "output", i, output->name, "overlaps another output");
       }
     }
@@ -201,24 +207,49 @@ static int32_t run_exclusively(tilewright_instance* instance, const void* const*
   }
   if (!code) code = check_overlap(instance, inputs, outputs);
   if (code) return code;
-  const struct tw_frame frame = {inputs, outputs, instance->arena, tw_plan.weights};
+  const struct tw_frame frame = {inputs, outputs, instance->arena, tw_plan.weights, instance->shapes.sizes};
   tw_pool_enter(instance->pool);
   code = run_plan(instance, &frame, seconds);
   tw_pool_leave();
   return code;
 }
 
-static int32_t run(tilewright_instance* instance, const void* const* inputs, void* const* outputs, int profile,
-                   double* seconds) {
+/* Take the instance for this caller alone. */
+static int32_t enter(tilewright_instance* instance) {
   if (!instance) return REFUSE(TILEWRIGHT_INVALID_ARGUMENT, "the instance is null");
   if (atomic_flag_test_and_set_explicit(&instance->running, memory_order_acquire)) {
     found_busy = instance;
     return TILEWRIGHT_BUSY;
   }
   if (found_busy == instance) found_busy = NULL;
-  int32_t code = run_exclusively(instance, inputs, outputs, profile, seconds);
+  return TILEWRIGHT_OK;
+}
+
+static int32_t leave(tilewright_instance* instance, int32_t code) {
   atomic_flag_clear_explicit(&instance->running, memory_order_release);
   return code;
+}
+
+static int32_t run(tilewright_instance* instance, const void* const* inputs, void* const* outputs, int profile,
+                   double* seconds) {
+  int32_t code = enter(instance);
+  return code ? code : leave(instance, run_exclusively(instance, inputs, outputs, profile, seconds));
+}
+
+int32_t tilewright_set_shapes(tilewright_instance* instance, const int64_t* const* shapes) {
+  int32_t code = enter(instance);
+  if (code) return code;
+  instance->error[0] = 0;
+  return leave(instance, tw_shapes_set(&instance->shapes, shapes, instance->error, sizeof instance->error));
+}
+
+int32_t tilewright_output_shape(const tilewright_instance* instance, int32_t output, int64_t* shape) {
+  if (!instance || output < 0 || output >= model->num_outputs || (!shape && model->outputs[output].rank)) {
+    return REFUSE(TILEWRIGHT_INVALID_ARGUMENT, "the instance or the shape is null, or there is no such output");
+  }
+  const int64_t* dims = tw_shapes_of(&instance->shapes, model->num_inputs + output);
+  if (model->outputs[output].rank) memcpy(shape, dims, (size_t)model->outputs[output].rank * sizeof *shape);
+  return TILEWRIGHT_OK;
 }
 
 int32_t tilewright_run(tilewright_instance* instance, const void* const* inputs, void* const* outputs) {

@@ -13,6 +13,16 @@ struct tw_frame {
   void* const* outputs;
   uint8_t* arena;
   const uint8_t* weights;
+  const int64_t* sizes; /* of the symbols */
+};
+
+/* A size that a run decides: its bounds, and the input and axis it is read from. */
+struct tw_symbol {
+  const char* name;
+  int64_t low;
+  int64_t high;
+  int32_t input;
+  int32_t axis;
 };
 
 /* One step of the plan: 0, or whatever its kernel returned. */
@@ -33,6 +43,10 @@ struct tw_plan {
   const char* const* cpu_features; /* in Linux's spelling, NULL at the end */
   const uint8_t* weights;
   tw_flow flow;                    /* NULL for every step once, in order */
+  const struct tw_symbol* symbols;
+  int32_t num_symbols; /* 0 where all shapes are known; then there is no find_dims */
+  int32_t num_dims;
+  void (*find_dims)(const int64_t* sizes, int64_t* dims); /* the dimensions of all inputs, then of all outputs */
 };
 
 extern const struct tw_plan tw_plan;

@@ -17,7 +17,9 @@ from tvm.ir import Call
 from tvm.ir.expr import TensorLoad
 from tvm.s_tir.schedule import ScheduleError
 
+from ...dims import upper
 from ...targets.target import Target
+from ...tvm_names import dim_of
 from ..bindings import dtype_of, is_float
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ def _schedule_block(schedule: Schedule, name: str, target: Target) -> None:
     reduction = _reduction_axes(statement)
     spatial = [loop for at, loop in enumerate(loops) if at not in reduction]
     reduced = [loops[at] for at in reduction]
-    steps = math.prod([int(schedule.get(loop).extent) for loop in loops])
+    steps = math.prod([_extent(schedule, loop) for loop in loops])
     if not spatial:
         schedule.decompose_reduction(block, reduced[0])
         return
@@ -119,7 +121,7 @@ def _schedule_block(schedule: Schedule, name: str, target: Target) -> None:
     contiguous = [] if vector or reduced else [spatial.pop()]
     if spatial:
         fused = schedule.fuse(*spatial)
-        if steps >= PARALLEL_STEPS and int(schedule.get(fused).extent) > 1:
+        if steps >= PARALLEL_STEPS and _extent(schedule, fused) > 1:
             schedule.parallel(fused)
     elif contiguous and steps >= PARALLEL_STEPS:
         outer, _ = schedule.split(contiguous[0], [None, PARALLEL_STEPS // 4])
@@ -128,10 +130,15 @@ def _schedule_block(schedule: Schedule, name: str, target: Target) -> None:
         schedule.decompose_reduction(block, reduced[0])
 
 
+def _extent(schedule: Schedule, loop: Loop) -> int:
+    """Return how many steps a loop has at the most."""
+    return upper(dim_of(schedule.get(loop).extent))
+
+
 def _vectorizable(schedule: Schedule, block: Block, loop: Loop, target: Target) -> bool:
     """Return whether the last spatial loop can run in whole vectors: accesses are constant or contiguous along it."""
     statement = schedule.get(block)
-    if int(schedule.get(loop).extent) % _lanes(statement, target):
+    if not isinstance(schedule.get(loop).extent, tirx.IntImm) or _extent(schedule, loop) % _lanes(statement, target):
         return False
     spatial = [axis for axis in statement.iter_vars if axis.iter_type == tirx.IterVar.DataPar]
     nodes = _nodes(statement.body)

@@ -14,7 +14,7 @@ from ...workload import Workload
 from ..folds import SUM, fold_run
 from ..kernel import writing
 from ..template import NotApplicable, template
-from ..vectors import PARALLEL_STEPS, each_vector, flat_view, lane_loop, nest, split_index
+from ..vectors import each_vector, flat_view, lane_loop, nest, split_index, worth_sharing
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Expr = Any
 
 
-@template("layer_norm", dtypes=("float32",))
+@template("layer_norm", dtypes=("float32",), symbolic=True)
 def layer_norm(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Row by row: the mean, the variance about that mean, then the normalized values; a row stays in the nearest cache.
 
@@ -37,7 +37,7 @@ def layer_norm(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     with writing(work) as kernel:
         x, gamma, beta = (flat_view(buffer) for buffer in kernel.inputs[:3])
         out = flat_view(kernel.outputs[0])
-        with nest([math.prod(outer)], math.prod(data.shape) >= PARALLEL_STEPS) as (row,):
+        with nest([math.prod(outer)], worth_sharing(math.prod(data.shape))) as (row,):
             moments = _moments(x, row * count, count, target.lanes(), work.attr("epsilon"))
 
             def normalize(start: Expr, lanes: int) -> None:

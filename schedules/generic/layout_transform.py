@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tvm import tirx
 
+from ...dims import upper
 from ...knobs import Knobs
 from ...targets.target import Target
 from ...workload import TensorType, Workload
@@ -34,7 +35,7 @@ class _Part:
     padding: bool = False
 
 
-@template("layout_transform")
+@template("layout_transform", symbolic=True)
 def layout_transform(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Copy whole blocks, then the last block as far as there are elements, then the zeros after them.
 
@@ -46,12 +47,12 @@ def layout_transform(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
         views = flat_view(kernel.inputs[0]), flat_view(kernel.outputs[0])
         lanes = copy_lanes(source.dtype, target)
         for choice in itertools.product(*parts):
-            loops = [loop for part in choice for loop in part.loops if loop.extent > 1]
+            loops = [loop for part in choice for loop in part.loops if loop.extent != 1]
             base = _sum([part.base for part in choice])
             padding = any(part.padding for part in choice)
             if padding:
                 loops = [Loop(each.extent, (0, each.strides[1]), ()) for each in loops]
-            order = sorted(loops, key=lambda each: each.strides[1], reverse=True)
+            order = sorted(loops, key=lambda each: upper(each.strides[1]), reverse=True)
             finish = _zero if padding else None
             StridedCopy(*views, _joined(order), lanes, finish, base, target.facts.cores).emit()
     assert kernel.function is not None

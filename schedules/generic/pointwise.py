@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
+from ...dims import upper
 from ...knobs import Knobs
 from ...targets.target import Target
 from ...workload import TensorType, Workload
@@ -16,7 +17,8 @@ from ..kernel import Kernel, writing
 from ..scalar import cost, evaluate
 from ..strides import Loop, blocks_of, merged, row_major, stored_dims, strides_along
 from ..template import template
-from ..vectors import PARALLEL_STEPS, each_vector, flat_view, lane_loop, nest, split_index
+from ..vectors import each_vector, flat_view, lane_loop, nest, split_index, worth_sharing
+from ..vectors import extent as loop_extent
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -25,7 +27,7 @@ Expr = Any
 _CHUNK = 4096  # elements that one thread takes of a single long run
 
 
-@template("pointwise")
+@template("pointwise", symbolic=True)
 def pointwise(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Walk the output in the order of its memory; operands follow by strides.
 
@@ -58,22 +60,22 @@ class _Writer:
         *outer, inner = [each.extent for each in self.loops]
         effort = math.prod(outer) * inner * (1 + cost(self.program) // 8)
         lanes = self._lanes()
-        if not outer and inner >= 2 * _CHUNK and effort >= PARALLEL_STEPS:
+        if not outer and upper(inner) >= 2 * _CHUNK and worth_sharing(effort):
             self._chunks(inner, lanes)
             return
         if not outer:
             each_vector(inner, lanes, lambda start, width: self._vector([start], width))
             return
-        with nest(outer, effort >= PARALLEL_STEPS, self.target.facts.cores) as indices:
+        with nest(outer, worth_sharing(effort), self.target.facts.cores) as indices:
             each_vector(inner, lanes, lambda start, width: self._vector([*indices, start], width))
 
     def _chunks(self, extent: int, lanes: int) -> None:
         """Emit a single run as chunks shared among threads and a rest."""
         whole = extent // _CHUNK
-        with T.parallel(0, whole) as chunk:
+        with T.parallel(0, loop_extent(whole)) as chunk:
             each_vector(_CHUNK, lanes, lambda start, width: self._vector([chunk * _CHUNK + start], width))
-        begin = whole * _CHUNK
-        each_vector(extent - begin, lanes, lambda start, width: self._vector([start + begin], width))
+        begin = loop_extent(whole * _CHUNK)
+        each_vector(extent % _CHUNK, lanes, lambda start, width: self._vector([start + begin], width))
 
     def _lanes(self) -> int:
         """Return the lanes of a vector of the widest element type, 4 bytes at least: narrower values widen to that."""
@@ -93,7 +95,7 @@ class _Writer:
     def _operand(self, position: int, at: list[Expr]) -> Expr:
         tensor = self.kernel.work.inputs[position]
         if self.strides[position] is None or self._crosses_padding(tensor):
-            last = [tirx.const(size - 1, "int32") for size in self.output.shape]
+            last = [loop_extent(size - 1) for size in self.output.shape]
             held = [tirx.min(index, end) for index, end in zip(self._logical(at), last, strict=True)]
             return load(self.kernel.inputs[position], tensor, held, self.output.shape)
         rank = sum(each is not None for each in self.strides[:position]) + 1
@@ -103,7 +105,7 @@ class _Writer:
         """Return whether an operand without padding meets the output's padding."""
         offset = len(self.output.shape) - len(tensor.shape)
         axes = {stored_dims(self.output)[dim][0] - offset for dim in padded_dims(self.output)}
-        return any(axis >= 0 and tensor.shape[axis] > 1 and blocks_of(tensor)[axis] == 1 for axis in axes)
+        return any(axis >= 0 and tensor.shape[axis] != 1 and blocks_of(tensor)[axis] == 1 for axis in axes)
 
     def _logical(self, at: list[Expr]) -> list[Expr]:
         """Return the output's logical indices."""
@@ -119,11 +121,13 @@ class _Writer:
 def padded_dims(tensor: TensorType) -> list[int]:
     """Return the stored dimensions of the axes that have padding."""
     blocks = blocks_of(tensor)
-    return [dim for dim, (axis, _) in enumerate(stored_dims(tensor)) if tensor.shape[axis] % blocks[axis]]
+    return [dim for dim, (axis, _) in enumerate(stored_dims(tensor)) if tensor.shape[axis] % blocks[axis] != 0]
 
 
 def _dot(indices: list[Expr], strides: list[int]) -> Expr:
-    terms = [index * stride if stride != 1 else index for index, stride in zip(indices, strides, strict=True) if stride]
+    terms = [
+        index * stride if stride != 1 else index for index, stride in zip(indices, strides, strict=True) if stride != 0
+    ]
     total: Expr = terms[0] if terms else tirx.const(0, "int32")
     for term in terms[1:]:
         total = total + term

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
+from ...dims import Dim, bounds, upper
 from ...knobs import Knobs
 from ...targets.target import Target
 from ...workload import Workload
@@ -19,7 +20,7 @@ from ..folds import ACCUMULATORS, MAXIMUM, MINIMUM, PRODUCT, SUM, Fold, fold_run
 from ..kernel import Kernel, writing
 from ..strides import Loop, axis_strides, blocks_of, merged, row_major, stored_dims
 from ..template import NotApplicable, template
-from ..vectors import PARALLEL_STEPS, each_vector, flat_view, lane_loop, nest, split_index
+from ..vectors import each_vector, extent, flat_view, lane_loop, nest, split_index, worth_sharing
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -29,7 +30,7 @@ _FOLDS: dict[str, Fold] = {"sum": SUM, "mean": SUM, "prod": PRODUCT, "max": MAXI
 _RUN = 8192  # elements that the accumulators take before their total is added up, so that rounding stays small
 
 
-@template("reduce")
+@template("reduce", symbolic=True)
 def reduce(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Walk the data once in the order of its memory.
 
@@ -91,7 +92,7 @@ class _Writer:
         self.reduced = [each for each in loops if each.dims[-1] in self.reduced_dims]
         self.contiguous = bool(self.reduced) and loops[-1] is self.reduced[-1]
         self.data, self.out = flat_view(kernel.inputs[0]), flat_view(kernel.outputs[0])
-        self.parallel = math.prod(extents) >= PARALLEL_STEPS
+        self.parallel = worth_sharing(math.prod(extents))
         self.lanes = target.lanes(self.dtype)
 
     def write(self) -> None:
@@ -102,7 +103,7 @@ class _Writer:
             return
         *outer, inner = self.kept
         extents = [each.extent for each in outer]
-        shared = math.prod(extents) > 1
+        shared = upper(math.prod(extents)) > 1
         with nest(extents, self.parallel and shared, self.target.facts.cores) as at:
             each_vector(
                 inner.extent,
@@ -114,7 +115,7 @@ class _Writer:
     def _width(self, inner: Loop) -> int:
         """Return how many neighbouring results are reduced at once: some vectors where the data's rows are long."""
         vectors = self.target.facts.vector_registers // 4
-        wide = inner.strides[0] == 1 and inner.extent >= 4 * vectors * self.lanes
+        wide = inner.strides[0] == 1 and upper(inner.extent) >= 4 * vectors * self.lanes
         return self.lanes * vectors if wide else self.lanes
 
     def _result(self, at: list[Expr]) -> None:
@@ -125,13 +126,13 @@ class _Writer:
         *outer, run = self.reduced or [Loop(1, (0, 0), ())]
         pieces = [(0, run.extent // _RUN, _RUN), (run.extent // _RUN * _RUN, 1, run.extent % _RUN)]
         for begin, steps, length in pieces:
-            if not steps or not length:
+            if steps == 0 or length == 0:
                 continue
             with ExitStack() as stack:
                 position = _dot(self.kept, at, 0)
                 for each in outer:
-                    position = position + stack.enter_context(T.serial(0, each.extent)) * each.strides[0]
-                position = position + stack.enter_context(T.serial(0, steps)) * length + begin
+                    position = position + stack.enter_context(T.serial(0, extent(each.extent))) * each.strides[0]
+                position = position + stack.enter_context(T.serial(0, extent(steps))) * length + begin
                 part = fold_run(self.fold, length, self.lanes, self.dtype, _reader(self.data, position))
                 T.buffer_store(total, self.fold.combine(total[0], part), [0])
         self._store(total[0], at)
@@ -139,19 +140,20 @@ class _Writer:
     def _columns(self, at: list[Expr], start: Expr, width: int) -> None:
         """Emit neighbouring results, one to a lane; steps of the innermost reduced loop take turns at accumulators."""
         *outer, last = self.reduced or [Loop(1, (0, 0), ())]
-        rows = min(ACCUMULATORS, last.extent) if width <= self.lanes else 1
+        rows = min(ACCUMULATORS, bounds(last.extent)[0] or 1) if width <= self.lanes else 1
         sums = T.alloc_buffer((rows, width), self.dtype)
         with T.unroll(0, rows) as row, lane_loop(width) as lane:
             T.buffer_store(sums, self.fold.identity(self.dtype), [row, lane])
         with ExitStack() as stack:
             position = _dot(self.kept, [*at, start], 0)
             for each in outer:
-                position = position + stack.enter_context(T.serial(0, each.extent)) * each.strides[0]
+                position = position + stack.enter_context(T.serial(0, extent(each.extent))) * each.strides[0]
             for begin, steps, unrolled in (
                 (0, last.extent // rows, rows),
                 (last.extent // rows * rows, 1, last.extent % rows),
             ):
-                with T.serial(0, steps) as step, T.unroll(0, unrolled) as row, lane_loop(width) as lane:
+                loop = T.serial if isinstance(unrolled, Dim) else T.unroll
+                with T.serial(0, extent(steps)) as step, loop(0, unrolled) as row, lane_loop(width) as lane:
                     place = position + (step * rows + row + begin) * last.strides[0] + lane * self.kept[-1].strides[0]
                     T.buffer_store(sums, self.fold.combine(sums[row, lane], self.data[place]), [row, lane])
         with lane_loop(width) as lane:
@@ -164,7 +166,10 @@ class _Writer:
         work = self.kernel.work
         if work.attr("kind") == "mean":
             count = math.prod([self.tensor.shape[axis] for axis in self.axes])
-            total = total * tirx.const(1.0 / count, self.dtype)
+            if isinstance(count, Dim):
+                total = total / tirx.Cast(self.dtype, extent(count))
+            else:
+                total = total * tirx.const(1.0 / count, self.dtype)
         value = self.kernel.finish(total, self._logical(at))
         T.buffer_store(self.out, value, [_dot(self.kept, at, 1)])
 

@@ -14,7 +14,7 @@ from ...workload import Workload
 from ..folds import SUM, fold_run
 from ..kernel import writing
 from ..template import NotApplicable, template
-from ..vectors import PARALLEL_STEPS, each_vector, flat_view, lane_loop, nest, split_index
+from ..vectors import each_vector, flat_view, lane_loop, nest, split_index, worth_sharing
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Expr = Any
 
 
-@template("rms_norm", dtypes=("float32",))
+@template("rms_norm", dtypes=("float32",), symbolic=True)
 def rms_norm(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Row by row: the mean square, then the scaled values (Zhang and Sennrich, NeurIPS 2019).
 
@@ -37,7 +37,7 @@ def rms_norm(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     with writing(work) as kernel:
         x, gamma = (flat_view(buffer) for buffer in kernel.inputs[:2])
         out = flat_view(kernel.outputs[0])
-        with nest([math.prod(outer)], math.prod(data.shape) >= PARALLEL_STEPS) as (row,):
+        with nest([math.prod(outer)], worth_sharing(math.prod(data.shape))) as (row,):
             begin = row * count
             scale = T.alloc_buffer((1,), "float32")
             squares = fold_run(SUM, count, target.lanes(), "float32", lambda at: x[begin + at] * x[begin + at])

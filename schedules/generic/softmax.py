@@ -16,7 +16,7 @@ from ..folds import MAXIMUM, SUM, fold_run
 from ..kernel import Kernel, writing
 from ..template import NotApplicable, template
 from ..transcendental import exp_nonpositive
-from ..vectors import PARALLEL_STEPS, each_vector, flat_view, lane_loop, nest, split_index
+from ..vectors import each_vector, extent, flat_view, lane_loop, nest, split_index, worth_sharing
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -25,7 +25,7 @@ Expr = Any
 _COST = 8  # of one element, in scalar steps
 
 
-@template("softmax", dtypes=("float32",))
+@template("softmax", dtypes=("float32",), symbolic=True)
 def softmax(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Three passes over a row, which stays in the nearest cache: maximum; exponentials and their sum; division.
 
@@ -58,7 +58,7 @@ class _Writer:
         self.shape, self.count = shape, shape[axis]
         self.outer, self.inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
         self.x, self.out = flat_view(kernel.inputs[0]), flat_view(kernel.outputs[0])
-        self.parallel = math.prod(shape) * _COST >= PARALLEL_STEPS
+        self.parallel = worth_sharing(math.prod(shape) * _COST)
 
     def contiguous(self) -> None:
         """Emit a softmax over adjacent elements."""
@@ -96,21 +96,21 @@ class _Writer:
         with lane_loop(width) as lane:
             T.buffer_store(greatest, MAXIMUM.identity("float32"), [lane])
             T.buffer_store(total, tirx.const(0.0, "float32"), [lane])
-        with T.serial(0, self.count) as step, lane_loop(width) as lane:
+        with T.serial(0, extent(self.count)) as step, lane_loop(width) as lane:
             T.buffer_store(greatest, tirx.max(greatest[lane], self.x[place(step, lane)]), [lane])
-        with T.serial(0, self.count) as step, lane_loop(width) as lane:
+        with T.serial(0, extent(self.count)) as step, lane_loop(width) as lane:
             T.buffer_store(self.out, _exp(self.x[place(step, lane)] - greatest[lane]), [place(step, lane)])
             T.buffer_store(total, total[lane] + self.out[place(step, lane)], [lane])
         with lane_loop(width) as lane:
             T.buffer_store(total, tirx.const(1.0, "float32") / total[lane], [lane])
-        with T.serial(0, self.count) as step, lane_loop(width) as lane:
+        with T.serial(0, extent(self.count)) as step, lane_loop(width) as lane:
             self._store(row, step, start + lane, self.out[place(step, lane)] * total[lane])
 
     def _store(self, row: Expr, step: Expr, column: Expr, value: Expr) -> None:
         """Store a result with the epilogue applied; ``column`` counts within the axes after the softmax's."""
         tail = (
             split_index(column, self.shape[self.axis + 1 :])
-            if self.inner > 1
+            if self.inner != 1
             else [0] * (len(self.shape) - self.axis - 1)
         )
         head = split_index(row, self.shape[: self.axis]) if self.axis else []

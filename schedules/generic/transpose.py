@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Expr = Any
 
 
-@template("transpose")
+@template("transpose", symbolic=True)
 def transpose(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Copy runs where the innermost axis stays, transpose tiles in registers where it does not.
 

@@ -12,13 +12,15 @@ class TensorSpec:
 
     Attributes:
         name: the model's own name for it.
-        shape: dimensions in elements; a string is a symbolic dimension.
+        shape: dimensions in elements; what only a run knows is a ``Dim``, or its text in a loaded library.
         dtype: numpy's name of the element type ("float32", "int64", "bool", ...).
+        largest: in a loaded library, the largest shape; empty where the shape says it.
     """
 
     name: str
     shape: tuple[int | str, ...]
     dtype: str
+    largest: tuple[int, ...] = ()
 
     @property
     def static_shape(self) -> tuple[int, ...]:
@@ -27,6 +29,28 @@ class TensorSpec:
         if len(dims) != len(self.shape):
             raise ValueError(f"'{self.name}' has symbolic dimensions: {self.shape}")
         return dims
+
+    @property
+    def is_static(self) -> bool:
+        """Whether all dimensions are numbers."""
+        return all(isinstance(dim, int) for dim in self.shape)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape of a model being compiled: numbers and ``Dim``."""
+        return tuple(dim for dim in self.shape if not isinstance(dim, str))
+
+    @property
+    def largest_shape(self) -> tuple[int, ...]:
+        """The largest shape of a loaded library's tensor: the only one where all dimensions are numbers."""
+        return self.largest or self.static_shape
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Return whether a tensor of a loaded library can have this shape, as far as no other tensor speaks."""
+        if len(shape) != len(self.shape):
+            return False
+        bounds = zip(self.shape, self.largest_shape, shape, strict=True)
+        return all(size == dim if isinstance(dim, int) else 0 <= size <= most for dim, most, size in bounds)
 
     @property
     def elements(self) -> int:

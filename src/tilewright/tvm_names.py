@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .dims import Dim, Operation, is_static, operation, parse
 
 
 def is_constant(expr: Any) -> bool:
@@ -22,8 +27,161 @@ def constant_value(expr: Any) -> NDArray[np.generic]:
 
 
 def shape_of(expr: Any) -> tuple[int, ...]:
-    """Return the static shape of a Relax tensor expression."""
-    return tuple(int(dim) for dim in expr.ty.shape.values)
+    """Return the shape of a Relax tensor expression: numbers, and a ``Dim`` for what only a run knows."""
+    return dims_of(expr.ty)
+
+
+def dims_of(ty: Any) -> tuple[int, ...]:
+    """Return the dimensions of a Relax tensor type."""
+    return tuple(map(dim_of, ty.shape.values))
+
+
+def dim_of(expr: Any) -> int:
+    """Return what a TIR expression over symbols' variables stands for. Raises ValueError for any other expression."""
+    from tvm import tirx
+    from tvm.ir import Call
+
+    if isinstance(expr, tirx.IntImm):
+        return int(expr.value)
+    if isinstance(expr, tirx.Var):
+        return parse(str(expr.name))
+    if isinstance(expr, tirx.Cast):
+        return dim_of(expr.value)
+    if isinstance(expr, Call) and str(expr.op.name).endswith("if_then_else"):
+        condition, then, otherwise = expr.args
+        return dim_of(then if _holds(condition) else otherwise)
+    row = _arithmetic().get(type(expr))
+    if row is None:
+        raise ValueError(f"{expr} is not a dimension")
+    return operation(row, dim_of(expr.a), dim_of(expr.b))
+
+
+def _holds(condition: Any) -> bool:
+    from tvm import tirx
+
+    tests: dict[type[Any], Callable[[int, int], bool]] = {
+        tirx.LT: operator.lt,
+        tirx.LE: operator.le,
+        tirx.GT: operator.gt,
+        tirx.GE: operator.ge,
+        tirx.EQ: operator.eq,
+        tirx.NE: operator.ne,
+    }
+    return tests[type(condition)](dim_of(condition.a), dim_of(condition.b))
+
+
+def with_plain_dims(expr: Any) -> Any:
+    """Return a call whose type, where it holds symbols, has each dimension in its simplest form; others as they are."""
+    from tvm import relax
+
+    def plain(ty: Any) -> Any:
+        if isinstance(ty, relax.TupleType):
+            return relax.TupleType([plain(each) for each in ty.fields])
+        if not isinstance(ty, relax.TensorType) or ty.shape is None:
+            return ty
+        return relax.TensorType(expressions(dims_of(ty)), ty.dtype)
+
+    def symbolic(ty: Any) -> bool:
+        if isinstance(ty, relax.TupleType):
+            return any(map(symbolic, ty.fields))
+        return isinstance(ty, relax.TensorType) and ty.shape is not None and not is_static(dims_of(ty))
+
+    if not isinstance(expr, relax.Call) or not symbolic(expr.ty):
+        return expr
+    # A type is set only once: on a copy.
+    return with_type(relax.Call(expr.op, expr.args, expr.attrs, expr.ty_args), plain(expr.ty))
+
+
+def same_type(one: Any, other: Any) -> bool:
+    """Return whether two types are equal, dimensions compared by what they stand for."""
+    from tvm import relax
+    from tvm_ffi import structural_equal
+
+    if isinstance(one, relax.TupleType) and isinstance(other, relax.TupleType):
+        return len(one.fields) == len(other.fields) and all(map(same_type, one.fields, other.fields))
+    if not (isinstance(one, relax.TensorType) and isinstance(other, relax.TensorType)):
+        return bool(structural_equal(one, other))
+    if one.shape is None or other.shape is None:
+        return bool(structural_equal(one, other))
+    return dims_of(one) == dims_of(other) and str(one.dtype) == str(other.dtype)
+
+
+def dim_expression(dim: int) -> Any:
+    """Return a dimension as a TIR expression; the inverse of :func:`dim_of`. Numbers stay numbers."""
+    if not isinstance(dim, Dim):
+        return dim
+    total: Any = None
+    for monomial, coefficient in dim.terms:
+        term: Any = None
+        for atom in monomial:
+            factor = _operation(atom) if isinstance(atom, Operation) else variable_of(atom.text)
+            term = factor if term is None else term * factor
+        number = int64(coefficient)
+        term = number if term is None else term if coefficient == 1 else term * number
+        total = term if total is None else total + term
+    return total
+
+
+def expressions(shape: Iterable[int]) -> list[Any]:
+    """Return the dimensions of a shape as TVM takes them."""
+    return [dim_expression(dim) for dim in shape]
+
+
+def int64(value: int) -> Any:
+    """Return a constant of the type of dimensions."""
+    from tvm import tirx
+
+    return tirx.const(value, "int64")
+
+
+@cache
+def variable_of(text: str) -> Any:
+    """Return the one variable that stands for a symbol, named as its text."""
+    from tvm import tirx
+
+    return tirx.Var(text, "int64")
+
+
+def free_symbols(holder: Any) -> list[Any]:
+    """Return the symbols' variables that an expression, type or PrimFunc holds, by name."""
+    import tvm_ffi
+    from tvm import tirx
+
+    found: dict[str, Any] = {}
+
+    def visit(node: Any) -> None:
+        if isinstance(node, tirx.Var) and str(node.name).endswith("]"):
+            found[str(node.name)] = node
+
+    tvm_ffi.structural_walk(holder, (object, visit))
+    return [found[name] for name in sorted(found)]
+
+
+@cache
+def _arithmetic() -> dict[type[Any], str]:
+    from tvm import tirx
+
+    return {
+        tirx.Add: "+",
+        tirx.Sub: "-",
+        tirx.Mul: "*",
+        tirx.FloorDiv: "//",
+        tirx.Div: "//",
+        tirx.FloorMod: "%",
+        tirx.Mod: "%",
+        tirx.Min: "min",
+        tirx.Max: "max",
+    }
+
+
+def _operation(atom: Operation) -> Any:
+    from tvm import tirx
+
+    left, right = (
+        int64(each) if not isinstance(each, Dim) else dim_expression(each) for each in (atom.left, atom.right)
+    )
+    makers = {"//": tirx.floordiv, "%": tirx.floormod, "min": tirx.min, "max": tirx.max}
+    return makers[atom.kind](left, right)
 
 
 def dtype_of(expr: Any) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from .dims import Symbol, is_static, parse, symbols_of, upper_shape
 from .layout import Layout
 from .winograd import WinogradLayout
 
@@ -21,7 +22,7 @@ class TensorType:
     """An operand of a kernel.
 
     Attributes:
-        shape: the logical shape.
+        shape: the logical shape; what only a run knows is a ``Dim``.
         dtype: the element type.
         layout: None for row-major in logical order, else how it is stored.
     """
@@ -95,6 +96,26 @@ class Workload:
         (output,) = self.outputs
         return output
 
+    @property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """The symbols of the operands' shapes, by name."""
+        return symbols_of(dim for each in (*self.inputs, *self.outputs) for dim in each.shape)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether all shapes are numbers."""
+        return all(is_static(each.shape) for each in (*self.inputs, *self.outputs))
+
+    def at_bounds(self) -> Workload:
+        """Return the workload of the largest shapes."""
+        if self.is_static:
+            return self
+
+        def largest(operands: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+            return tuple(replace(each, shape=upper_shape(each.shape)) for each in operands)
+
+        return replace(self, inputs=largest(self.inputs), outputs=largest(self.outputs))
+
     def with_layouts(self, inputs: tuple[Layout | None, ...], outputs: tuple[Layout | None, ...]) -> Workload:
         """Return the same computation on operands stored otherwise."""
         return replace(
@@ -105,7 +126,7 @@ class Workload:
 
     def to_json(self) -> str:
         """Return the workload as canonical JSON: equal workloads give equal text."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), default=str)
 
     @staticmethod
     def from_json(text: str) -> Workload:
@@ -129,11 +150,15 @@ def attributes(values: Mapping[str, Attribute]) -> tuple[tuple[str, Attribute], 
 
 
 def _attrs(pairs: list[list[Any]]) -> tuple[tuple[str, Attribute], ...]:
-    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in pairs)
+    return tuple((name, tuple(map(_number, value)) if isinstance(value, list) else value) for name, value in pairs)
+
+
+def _number(value: int | str) -> int:
+    return parse(value) if isinstance(value, str) else value
 
 
 def _tensor_type(data: dict[str, Any]) -> TensorType:
-    return TensorType(tuple(data["shape"]), data["dtype"], data["layout"] and _layout(data["layout"]))
+    return TensorType(tuple(map(_number, data["shape"])), data["dtype"], data["layout"] and _layout(data["layout"]))
 
 
 def _layout(data: dict[str, Any]) -> Layout:

@@ -12,8 +12,8 @@ static int32_t copy(const struct tw_frame* frame) {
 }
 
 static const int64_t SHAPE[] = {COPY_ELEMENTS};
-static const tilewright_tensor INPUT = {"x", {COPY_CODE, COPY_BITS, 1}, 1, SHAPE, BYTES};
-static const tilewright_tensor OUTPUT = {"out", {COPY_CODE, COPY_BITS, 1}, 1, SHAPE, BYTES};
+static const tilewright_tensor INPUT = {"x", {COPY_CODE, COPY_BITS, 1}, 1, SHAPE, BYTES, SHAPE, NULL};
+static const tilewright_tensor OUTPUT = {"out", {COPY_CODE, COPY_BITS, 1}, 1, SHAPE, BYTES, SHAPE, NULL};
 static const tilewright_step STEP = {"copy", "copy", 0.0, 2.0 * BYTES};
 static const tw_step FUNCTION = copy;
 static const char* const FEATURES[] = {NULL};

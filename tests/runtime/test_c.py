@@ -108,12 +108,12 @@ def test_run_model_says_what_is_wrong(programs: Path, tiny: Path, builder: PlanB
     (tmp_path / "short.bin").write_bytes(bytes(5))
     (tmp_path / "ids.bin").write_bytes(bytes(32))
     needy = builder.shared("c_needy", TINY_FEATURE='"no_such_feature"')
-    newer = builder.shared("c_newer", TINY_ABI=2)
+    newer = builder.shared("c_newer", TINY_ABI=3)
     failing = builder.shared("c_failing", TINY_FAILURE=-1)
     for arguments, sentence in (
         (("/no/such.so",), "/no/such.so: cannot open shared object file"),
         (("libm.so.6",), "not a library made by Tilewright: it has no tilewright_info"),
-        ((newer,), "c_newer.so has version 2 of the interface, this program has 1"),
+        ((newer,), "c_newer.so has version 3 of the interface, this program has 2"),
         ((needy,), "this CPU lacks no_such_feature"),
         ((failing,), "step 1 ('sum, greater') found no memory"),
         ((tiny, tmp_path / "ids.bin"), "the model has 2 inputs and 1 files are given"),
@@ -160,12 +160,12 @@ def wrapper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @ways
 def test_cpp_wrapper(wrapper: Path, tiny: Path, builder: PlanBuilder, way: tuple[str, ...]) -> None:
     """The arguments are files with what loading them says, then the library to test on."""
-    newer = builder.shared("cpp_newer", TINY_ABI=2)
+    newer = builder.shared("cpp_newer", TINY_ABI=3)
     done = run(
         *way, wrapper,
         "/no/such.so", "cannot open shared object file",
         "relative.so", "./relative.so: cannot open shared object file",
-        newer, "the library has version 2 of the interface and this program was compiled for version 1",
+        newer, "the library has version 3 of the interface and this program was compiled for version 2",
         builder.folder / "not_ours.so", "is not a library made by Tilewright (it has no tilewright_info)",
         tiny,
     )  # fmt: skip

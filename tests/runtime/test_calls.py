@@ -115,7 +115,7 @@ def test_contiguous_input_is_not_copied(builder: PlanBuilder, monkeypatch: pytes
     seen: list[int] = []
     with runtime.load(builder.shared("copy_f32", "copy", COPY_CODE=2, COPY_BITS=32, COPY_ELEMENTS=5)) as model:
         run = model._instance.run
-        monkeypatch.setattr(model._instance, "run", lambda i, o: (seen.extend((i[0], o[0])), run(i, o)))
+        monkeypatch.setattr(model._instance, "run", lambda i, o, s: (seen.extend((i[0], o[0])), run(i, o, s)))
         x, buffer = np.arange(5, dtype=np.float32), np.full(5, np.nan, np.float32)
         outputs = model(x, out=buffer)
     assert seen == [x.ctypes.data, buffer.ctypes.data]

@@ -39,7 +39,7 @@ def test_a_contiguous_tensor_is_not_copied(
 ) -> None:
     seen: list[int] = []
     run = model._instance.run
-    monkeypatch.setattr(model._instance, "run", lambda i, o: (seen.append(i[0]), run(i, o)))
+    monkeypatch.setattr(model._instance, "run", lambda i, o, s: (seen.append(i[0]), run(i, o, s)))
     model(tensors)
     assert seen == [tensors["x"].data_ptr()]
 

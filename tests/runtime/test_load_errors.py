@@ -135,11 +135,11 @@ def test_32_bit_library(tmp_path: Path) -> None:
 
 
 def test_interface_version(builder: PlanBuilder) -> None:
-    newer = builder.shared("newer", TINY_ABI=2)
-    refused(newer, "has version 2 of the library interface and this tilewright speaks version 1; update tilewright")
+    newer = builder.shared("newer", TINY_ABI=3)
+    refused(newer, "has version 3 of the library interface and this tilewright speaks version 2; update tilewright")
     refused(
         builder.shared("older", TINY_ABI=0),
-        "has version 0 of the library interface and this tilewright speaks version 1; compile the model again",
+        "has version 0 of the library interface and this tilewright speaks version 2; compile the model again",
     )
 
 

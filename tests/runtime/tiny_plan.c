@@ -67,11 +67,11 @@ static int32_t count(const struct tw_frame* frame) {
 }
 
 static const int64_t X_SHAPE[] = {ROWS, COLUMNS}, IDS_SHAPE[] = {IDS};
-static const tilewright_tensor INPUTS[] = {{"x", {2, 32, 1}, 2, X_SHAPE, ROWS * COLUMNS * 4},
-                                           {"input.ids", {0, 64, 1}, 1, IDS_SHAPE, IDS * 8}};
-static const tilewright_tensor OUTPUTS[] = {{"y", {2, 32, 1}, 2, X_SHAPE, ROWS * COLUMNS * 4},
-                                            {"total", {0, 64, 1}, 0, NULL, 8},
-                                            {"positive", {6, 8, 1}, 1, IDS_SHAPE, IDS}};
+static const tilewright_tensor INPUTS[] = {{"x", {2, 32, 1}, 2, X_SHAPE, ROWS * COLUMNS * 4, X_SHAPE, NULL},
+                                           {"input.ids", {0, 64, 1}, 1, IDS_SHAPE, IDS * 8, IDS_SHAPE, NULL}};
+static const tilewright_tensor OUTPUTS[] = {{"y", {2, 32, 1}, 2, X_SHAPE, ROWS * COLUMNS * 4, X_SHAPE, NULL},
+                                            {"total", {0, 64, 1}, 0, NULL, 8, NULL, NULL},
+                                            {"positive", {6, 8, 1}, 1, IDS_SHAPE, IDS, IDS_SHAPE, NULL}};
 static const tilewright_step STEPS[] = {{"multiply, add", "scale", 12.0, 60.0}, {"sum, greater", "count", 0.0, 76.0}};
 static const tw_step FUNCTIONS[] = {scale, count};
 static const char* const FEATURES[] = {TINY_FEATURE, NULL};

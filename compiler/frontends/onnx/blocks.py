@@ -18,6 +18,7 @@ from ....tvm_names import dtype_of, shape_of
 from .functions import reads_of
 from .graph_rows import GraphNode, leaves_of, with_leaves
 from .limits import MOST_BLOCKS
+from .shape_values import ShapeValue
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _captured(value: Any, builder: Any, captured: dict[Any, Any]) -> Any:
     """Return what stands inside for a value outside: a parameter for each tensor that is not known."""
     leaves = []
     for leaf in leaves_of(value):
-        if isinstance(leaf, np.ndarray):
+        if isinstance(leaf, np.ndarray | ShapeValue):
             leaves.append(leaf)
             continue
         if leaf not in captured:

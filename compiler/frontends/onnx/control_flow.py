@@ -19,6 +19,7 @@ from .graph_rows import GraphNode, graph_operator, is_tensor_value, structure_of
 from .loops import LoopNode
 from .node import positive_axis
 from .scanning import moved_axis, slice_of, stacked
+from .shape_values import ShapeValue
 
 
 @graph_operator("If")
@@ -128,7 +129,7 @@ def _batches(
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(value.shape) if isinstance(value, np.ndarray) else shape_of(value)
+    return tuple(value.shape) if isinstance(value, np.ndarray | ShapeValue) else shape_of(value)
 
 
 def _axis(node: GraphNode, value: Any, axis: int) -> int:
@@ -147,6 +148,6 @@ def _check_scalar(value: Any, dtype: str, what: str) -> None:
     if value is None or not is_tensor_value(value):
         raise UserError(f"its {what} is not a tensor")
     shape = _shape(value)
-    kind = str(value.dtype) if isinstance(value, np.ndarray) else dtype_of(value)
+    kind = str(value.dtype) if isinstance(value, np.ndarray | ShapeValue) else dtype_of(value)
     if kind != dtype or int(np.prod(shape)) != 1:
         raise UserError(f"its {what} must be one element of {dtype}, not {kind} {list(shape)}")

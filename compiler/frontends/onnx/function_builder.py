@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import tvm
 from tvm import relax
 
+from ....dims import plain
+from ....errors import UserError
 from ....signature import TensorSpec
+from ....tvm_names import expressions, shape_of, with_plain_dims
 from ...blocks import join_blocks
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ class FunctionBuilder:
 
     def parameter(self, spec: TensorSpec) -> Var:
         """Add a parameter and return it."""
-        var = relax.Var(self._unique(spec.name), relax.TensorType(spec.static_shape, spec.dtype))
+        var = relax.Var(self._unique(spec.name), relax.TensorType(expressions(spec.dims), spec.dtype))
         self._params.append(var)
         return var
 
@@ -72,8 +75,12 @@ class FunctionBuilder:
         Args:
             name: the ONNX value; the variable's name is made from it.
             origin: the node that the expression comes from.
+
+        Raises UserError where dimensions meet that a run may make different.
         """
         value = self._types.normalize(expr)
+        _refuse_unknown_shape(value)
+        value = with_plain_dims(value)
         var = relax.DataflowVar(self._unique(name), value.ty)
         self._bindings.append(relax.VarBinding(var, value))
         self.origins[var.name] = origin
@@ -99,6 +106,18 @@ class FunctionBuilder:
             unique = f"{base}_{count}"
         self._taken.add(unique)
         return unique
+
+
+def _refuse_unknown_shape(value: Expr) -> None:
+    types = list(value.ty.fields) if isinstance(value.ty, relax.TupleType) else [value.ty]
+    if all(not isinstance(each, relax.TensorType) or each.shape is not None for each in types):
+        return
+    tensors = [each for each in getattr(value, "args", ()) if isinstance(each.ty, relax.TensorType)]
+    shapes = ", ".join(f"[{', '.join(map(plain, shape_of(each)))}]" for each in tensors)
+    raise UserError(
+        f"operands of the shapes {shapes} meet, and a run may make them different: give dimensions that are always "
+        "equal one name with --input-shapes"
+    )
 
 
 def identifier(name: str) -> str:

@@ -14,6 +14,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
 from onnx.helper import make_tensor_type_proto, np_dtype_to_tensor_dtype
 from tvm import relax
 
+from ....dims import Dim, Undecided, is_static, plain
 from ....errors import UnsupportedOperators, UserError
 from ....signature import Signature, TensorSpec
 from ....tvm_names import constant_value, dtype_of, is_constant, shape_of
@@ -28,10 +29,12 @@ from .loading import check_model, condensed, load_model
 from .node import Node, constant
 from .registry import find_row, normal_domain
 from .sequence_inputs import join_inputs, split_inputs
+from .shape_values import ShapeValue, fold_shape_values, shape_tensor, shape_value
 from .tensors import to_array
 
 Array = NDArray[Any]
-#: A value of the graph: an array while it is constant, else an expression of the function being built.
+#: A value of the graph: an array while it is constant, a ShapeValue while it follows from the inputs' shapes, else an
+#: expression of the function being built.
 Value = Any
 Scope = MutableMapping[str, Value]
 
@@ -45,16 +48,17 @@ _MOST_ELEMENTS = 2**40
 _SHAPE_UNSURE = frozenset({"AveragePool", "LpPool", "MaxPool"})
 
 
-def import_onnx(path: str | Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> ImportedModel:
+def import_onnx(path: str | Path, input_shapes: Mapping[str, tuple[int | str, ...]] | None = None) -> ImportedModel:
     """Import an ONNX file.
 
     Args:
         path: the file; external data is read from its folder only.
-        input_shapes: static shapes for inputs with symbolic dimensions, by name.
+        input_shapes: shapes for inputs with symbolic dimensions, by name; a dimension is a number, a symbol with its
+            bound ("batch<=32", "0<=past<=64") or an expression over symbols ("past + 1").
 
     Returns:
-        The model in canonical Relax (see docs/design/0001-the-main-road.md): all shapes static, all constant
-        subgraphs folded.
+        The model in canonical Relax (see docs/design/0001-the-main-road.md): all shapes static or polynomials over
+        symbols, all constant subgraphs folded.
 
     Raises:
         UserError: the file, its contents or the shapes given cannot be taken; the message says why.
@@ -84,6 +88,7 @@ class _Importer:
         self.builder = FunctionBuilder()
         self.walked = 0
         self.constants: dict[int, tuple[Array, relax.Expr]] = {}
+        self.shape_values: dict[relax.Expr, ShapeValue] = {}
 
     def refuse_unsupported(self) -> None:
         """Raise UnsupportedOperators when the graph holds nodes that nothing can take."""
@@ -157,12 +162,17 @@ class _Importer:
         folded = self._fold(node, operands, arrays, opsets, inferred)
         if folded is not None:
             return list(folded)
+        of_shapes = self._fold_shapes(node, operands)
+        if of_shapes is not None:
+            return [of_shapes]
         row = find_row(domain, node.op_type, opsets.get(domain, 1))
         if row is None or (domain, node.op_type) in self.functions:
             return self._expand(node, operands, types, opsets, label)
         name = next(name for name in node.output if name)
-        view = Node(node, opsets.get(domain, 1), label, lambda expr: self.builder.emit(expr, name, label))
-        arguments = [self._expr(operands[each]) if each else None for each in node.input]
+        view = Node(
+            node, opsets.get(domain, 1), label, lambda expr: self.builder.emit(expr, name, label), self.shape_values
+        )
+        arguments = [self._expr(operands[each], each, label) if each else None for each in node.input]
         results = self._convert(row.convert, view, arguments)
         self._check(node, results, inferred, label)
         return [_folded(expr) for expr in results]
@@ -180,6 +190,8 @@ class _Importer:
             ]
         except UserError:
             raise
+        except Undecided as error:
+            raise UserError(f"{error}; give a fixed size for it with --input-shapes") from error
         except Exception as error:
             raise RuntimeError(f"{self.path}: node {view.label}: the importer failed: {condensed(error)}") from error
 
@@ -194,7 +206,7 @@ class _Importer:
         opsets: Mapping[str, int],
         inferred: Mapping[str, TypeProto],
     ) -> list[Array] | None:
-        if node.op_type in ("Shape", "Size"):
+        if node.op_type in ("Shape", "Size") and is_static(_type_shape(operands[node.input[0]])):
             shape = fold_shape(node, _type_shape(operands[node.input[0]]))
             return None if shape is None else [shape]
         own = (normal_domain(node.domain), node.op_type) in self.functions
@@ -204,6 +216,21 @@ class _Importer:
             return fold(node, arrays, opsets, inferred)
         except Exception as error:
             raise UserError(f"its constant operands cannot be evaluated: {condensed(error)}") from error
+
+    def _fold_shapes(self, node: NodeProto, operands: Mapping[str, Value]) -> Value | None:
+        """Return the result of a node that computes with shapes alone."""
+        if node.op_type in ("Shape", "Size"):
+            shape = _type_shape(operands[node.input[0]])
+            cut = {attribute.name: attribute.i for attribute in node.attribute}
+            if node.op_type == "Size":
+                return shape_value(np.asarray(math.prod(shape), object))
+            return shape_value(shape[cut.get("start", 0) : cut.get("end")])
+        if not any(isinstance(each, ShapeValue) for each in operands.values()):
+            return None
+        try:
+            return fold_shape_values(node, operands)
+        except Undecided:
+            return None
 
     def _infer(
         self,
@@ -231,7 +258,9 @@ class _Importer:
             shape, dims = shape_of(expr), static_dims(inferred[name]) if name in inferred else None
             if dims is None:
                 continue
-            if len(dims) != len(shape) or any(d not in (None, s) for d, s in zip(dims, shape, strict=True)):
+            if len(dims) != len(shape) or any(
+                d not in (None, s) for d, s in zip(dims, shape, strict=True) if not isinstance(s, Dim)
+            ):
                 raise RuntimeError(f"{self.path}: node {label}: '{name}' was imported as {shape}, onnx infers {dims}")
 
     def _graph_row(self, row: GraphRow, node: GraphNode) -> list[Value]:
@@ -290,7 +319,11 @@ class _Importer:
             raise UserError(f"its operand '{name}' is computed nowhere before it")
         return scope[name]
 
-    def _expr(self, value: Value) -> relax.Expr:
+    def _expr(self, value: Value, name: str = "shape", label: str = "Shape") -> relax.Expr:
+        if isinstance(value, ShapeValue):
+            expr = shape_tensor(value, lambda each: self.builder.emit(each, name, label))
+            self.shape_values[expr] = value
+            return expr
         if not isinstance(value, np.ndarray):
             return value
         if id(value) not in self.constants:
@@ -323,9 +356,10 @@ def _folded(expr: relax.Expr) -> Value:
 
 
 def _type_shape(value: Value) -> tuple[int, ...]:
-    return tuple(value.shape) if isinstance(value, np.ndarray) else shape_of(value)
+    return tuple(value.shape) if isinstance(value, np.ndarray | ShapeValue) else shape_of(value)
 
 
 def _type_of(value: Value) -> TypeProto:
-    dtype = value.dtype if isinstance(value, np.ndarray) else np.dtype(dtype_of(value))
-    return make_tensor_type_proto(np_dtype_to_tensor_dtype(dtype), _type_shape(value))
+    dtype = np.dtype(value.dtype if isinstance(value, np.ndarray | ShapeValue) else dtype_of(value))
+    shape = [plain(dim) if isinstance(dim, Dim) else dim for dim in _type_shape(value)]
+    return make_tensor_type_proto(np_dtype_to_tensor_dtype(dtype), shape)

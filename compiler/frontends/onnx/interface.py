@@ -1,4 +1,4 @@
-"""A graph's inputs, with every dimension known: from the file, or from the shapes that the user gives."""
+"""A graph's inputs, every dimension known or a symbol with bounds: from the file, or from what the user gives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import numpy as np
 from onnx import GraphProto, TensorProto, ValueInfoProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
+from ....dims import Dim as Symbolic
+from ....dims import bounds, plain, symbols_of, upper_shape
 from ....errors import UserError
+from ....input_shapes import WrittenDim, read_shapes, resolve
 from ....registry import nearest
 from ....signature import TensorSpec
 
@@ -19,24 +22,33 @@ Shape = tuple[int, ...]
 Dim = int | str
 
 
-def resolve_inputs(path: Path, graph: GraphProto, given: Mapping[str, Shape]) -> tuple[TensorSpec, ...]:
-    """Return the graph's inputs, initializers left out, with static shapes.
+def resolve_inputs(
+    path: Path, graph: GraphProto, written: Mapping[str, Sequence[WrittenDim]]
+) -> tuple[TensorSpec, ...]:
+    """Return the graph's inputs, initializers left out, every dimension a number or a symbol with bounds.
 
-    A symbol that one given shape fixes is fixed for every input that uses it.
+    A symbol that one given shape fixes or bounds is the same for every input that uses it.
 
-    Raises UserError for shapes that are missing, unknown or in conflict with the file, and for inputs without elements.
+    Raises UserError for shapes that are missing, unknown or in conflict with the file, for inputs without elements, and
+    for a symbol that is a dimension of its own nowhere, so that no run could tell its size.
     """
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     declared = {value.name: _declared(path, value) for value in inputs}
+    try:
+        given, bounded = read_shapes(written)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     for name, shape in given.items():
         if name not in declared:
             raise UserError(f"{path}: no input is named '{name}'{nearest(name, list(declared))}")
         _check_given(path, name, declared[name], shape)
-    symbols = _symbols(path, declared, given)
+    symbols = bounded | _symbols(path, declared, given)
     resolved = {name: _resolve(given.get(name), dims, symbols) for name, dims in declared.items()}
     _refuse_unknown(path, resolved)
-    return tuple(_spec(path, value, resolved[value.name]) for value in inputs)
+    specs = tuple(_spec(path, value, resolved[value.name]) for value in inputs)
+    _refuse_unsolvable(path, specs)
+    return specs
 
 
 def numpy_dtype(element_type: int) -> str | None:
@@ -80,7 +92,8 @@ def _symbols(path: Path, declared: Mapping[str, Sequence[Dim] | None], given: Ma
         for dim, size in zip(declared[name] or (), shape, strict=False):
             if isinstance(dim, str) and dim and symbols.setdefault(dim, size) != size:
                 raise UserError(
-                    f"{path}: the shapes given make dimension '{dim}' both {symbols[dim]} and {size} (input '{name}')"
+                    f"{path}: the shapes given make dimension '{dim}' both {plain(symbols[dim])} and {plain(size)} "
+                    f"(input '{name}')"
                 )
     return symbols
 
@@ -90,7 +103,23 @@ def _resolve(given: Shape | None, dims: Sequence[Dim] | None, symbols: Mapping[s
         return tuple(given)
     if dims is None:
         return None
-    return tuple(symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in dims)
+    return tuple(_known(dim, symbols) if isinstance(dim, str) else dim for dim in dims)
+
+
+def _known(dim: str, symbols: Mapping[str, int]) -> Dim:
+    found = resolve(dim, symbols) if dim else None
+    return dim if found is None else found
+
+
+def _refuse_unsolvable(path: Path, specs: Sequence[TensorSpec]) -> None:
+    dims = [dim for spec in specs for dim in spec.shape if isinstance(dim, Symbolic)]
+    plainly = {plain(dim) for dim in dims}
+    for each in symbols_of(dims):
+        if each.name not in plainly:
+            raise UserError(
+                f"{path}: no input has '{each.name}' as a dimension of its own, so no run could tell its size: write "
+                "a symbol of its own for such a dimension in --input-shapes"
+            )
 
 
 def _refuse_unknown(path: Path, resolved: Mapping[str, Sequence[Dim] | None]) -> None:
@@ -105,15 +134,28 @@ def _refuse_unknown(path: Path, resolved: Mapping[str, Sequence[Dim] | None]) ->
         f"{name}:[{','.join(str(dim) if isinstance(dim, int) else '1' for dim in dims or (1,))}]"
         for name, dims in unknown.items()
     )
-    raise UserError(f'{path}: dynamic input {told}: give its shape, for example --input-shapes "{example}"')
+    bounded = " ".join(
+        f"{name}:[{','.join(_example(dim, axis) for axis, dim in enumerate(dims or ('',)))}]"
+        for name, dims in unknown.items()
+    )
+    raise UserError(
+        f'{path}: dynamic input {told}: give its shape, for example --input-shapes "{example}", or bounds for sizes '
+        f'that differ from run to run: --input-shapes "{bounded}"'
+    )
+
+
+def _example(dim: Dim, axis: int) -> str:
+    if isinstance(dim, str):
+        return f"{dim}<=32" if dim.isidentifier() else f"size{axis}<=32"
+    return plain(dim)
 
 
 def _spec(path: Path, value: ValueInfoProto, dims: Sequence[Dim] | None) -> TensorSpec:
-    shape = tuple(dim for dim in dims or () if isinstance(dim, int))
+    shape = tuple(dim for dim in dims or () if not isinstance(dim, str))
     dtype = numpy_dtype(value.type.tensor_type.elem_type)
     if dtype is None:
         raise UserError(f"{path}: input '{value.name}' holds strings or untyped elements, which cannot be compiled")
-    if any(dim < 0 for dim in shape) or math.prod(shape) == 0:
+    if any(bounds(dim)[0] < 0 for dim in shape) or math.prod(upper_shape(shape)) == 0:
         raise UserError(
             f"{path}: input '{value.name}' of shape {_written(shape)} has no elements; nothing can be compiled for it"
         )
@@ -121,4 +163,4 @@ def _spec(path: Path, value: ValueInfoProto, dims: Sequence[Dim] | None) -> Tens
 
 
 def _written(dims: Sequence[Dim]) -> str:
-    return "[" + ", ".join("?" if dim == "" else str(dim) for dim in dims) + "]"
+    return "[" + ", ".join("?" if dim == "" else plain(dim) for dim in dims) + "]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +11,10 @@ from onnx import NodeProto, TensorProto
 from onnx.helper import get_attribute_value
 from tvm import relax
 
+from ....dims import Dim
 from ....errors import UserError
-from ....tvm_names import constant_value, dtype_of, is_constant, shape_of
+from ....tvm_names import constant_value, dtype_of, expressions, is_constant, shape_of
+from .shape_values import ShapeValue, shape_tensor, shape_value
 
 if TYPE_CHECKING:
     from tvm.relax import Expr, Var
@@ -26,13 +28,22 @@ class Node:
         opset: the version of the node's domain.
         label: what errors call the node ("Conv 'layer1.0.conv1'").
         emit: binds an expression to a new Relax variable of the node.
+        shape_values: the elements of operands that follow from the inputs' shapes.
     """
 
-    def __init__(self, proto: NodeProto, opset: int, label: str, emit: Callable[[Expr], Var]) -> None:
+    def __init__(
+        self,
+        proto: NodeProto,
+        opset: int,
+        label: str,
+        emit: Callable[[Expr], Var],
+        shape_values: Mapping[Expr, ShapeValue] | None = None,
+    ) -> None:
         self.proto = proto
         self.opset = opset
         self.label = label
         self.emit = emit
+        self._shape_values = {} if shape_values is None else shape_values
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
 
     @property
@@ -85,20 +96,31 @@ class Node:
         return constant_value(operand)
 
     def int_list(self, operand: Expr, what: str) -> tuple[int, ...]:
-        """Return the integers of an operand that must be constant, a scalar as one."""
+        """Return the integers of an operand that must follow from constants and shapes, a scalar as one."""
+        known = self._shape_values.get(operand)
+        if known is not None:
+            return tuple(known.dims.flat)
         return tuple(int(value) for value in np.atleast_1d(self.array(operand, what)))
 
     def const(self, value: Any, like: Expr | str) -> Expr:
-        """Return a constant in the element type given, or that of another expression."""
+        """Return a constant in the element type given, or that of another expression.
+
+        Dimensions that only a run knows make a tensor that is no constant.
+        """
         dtype = like if isinstance(like, str) else dtype_of(like)
+        known = shape_value(value) if _holds_dims(value) else value
+        if isinstance(known, ShapeValue):
+            return self.cast(shape_tensor(known, self.emit), dtype)
         return constant(np.asarray(value).astype(np.dtype(dtype)))
 
     def reshape(self, data: Expr, shape: Sequence[int]) -> Expr:
         """Return data in another shape; constants at once, and nothing is emitted where the shape is the same."""
-        target = tuple(int(dim) for dim in shape)
+        target = tuple(dim if isinstance(dim, Dim) else int(dim) for dim in shape)
         if is_constant(data):
             return constant(constant_value(data).reshape(target))
-        return data if shape_of(data) == target else self.emit(relax.op.reshape(data, target))
+        if shape_of(data) == target:
+            return data
+        return self.emit(relax.op.reshape(data, relax.ShapeExpr(expressions(target))))
 
     def transpose(self, data: Expr, axes: Sequence[int]) -> Expr:
         """Return data with its axes permuted; constants at once, and nothing is emitted for the identity."""
@@ -114,6 +136,10 @@ class Node:
     def _value(self, name: str, default: Any) -> Any:
         found = self._attributes.get(name)
         return default if found is None else get_attribute_value(found)
+
+
+def _holds_dims(value: Any) -> bool:
+    return isinstance(value, Dim) or (isinstance(value, np.ndarray) and value.dtype == object)
 
 
 def constant(array: NDArray[Any]) -> Expr:

@@ -35,7 +35,8 @@ def test_dynamic_inputs_are_named_with_the_remedy(tmp_path: Path) -> None:
     model = _add(["rows", 3], [None, 3])
     assert _message(model, {}, tmp_path) == (
         "dynamic input 'left' [rows, 3], 'right' [?, 3]: give its shape, for example "
-        '--input-shapes "left:[1,3] right:[1,3]"'
+        '--input-shapes "left:[1,3] right:[1,3]", or bounds for sizes that differ from run to run: '
+        '--input-shapes "left:[rows<=32,3] right:[size0<=32,3]"'
     )
     assert _message(_add(None, [2, 3]), {}, tmp_path).startswith("dynamic input 'left' of unknown rank: give")
 

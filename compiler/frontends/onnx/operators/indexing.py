@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
 
+from .....dims import is_static, plain
 from .....errors import UserError
-from .....tvm_names import constant_value, is_constant, shape_of
+from .....tvm_names import constant_value, dim_expression, is_constant, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
 
@@ -26,8 +27,10 @@ def gather(node: Node, data: Expr, indices: Expr) -> Expr:
     """
     axis = positive_axis(node.get_int("axis", 0), rank_of(data))
     size = shape_of(data)[axis]
-    if is_constant(indices):
+    if is_constant(indices) and is_static((size,)):
         return relax.op.take(data, _wrapped(node, indices, size), axis, mode="fast")
+    if is_constant(indices) and constant_value(indices).size == 1:
+        return _one_slice(node, data, int(constant_value(indices).reshape(())), axis, shape_of(indices))
     return relax.op.take(data, indices, axis, mode="wrap")
 
 
@@ -110,6 +113,18 @@ def compress(node: Node, data: Expr, condition: Expr) -> Expr:
     if chosen.size == 0:
         raise UserError("it takes no elements; nothing can be compiled for a tensor without elements")
     return relax.op.take(data, constant(chosen), axis, mode="fast")
+
+
+def _one_slice(node: Node, data: Expr, index: int, axis: int, shape: tuple[int, ...]) -> Expr:
+    """Return the slice at a constant index of an axis that only a run knows the size of."""
+    sizes = shape_of(data)
+    first = index + sizes[axis] if index < 0 else index
+    if not 0 <= first < sizes[axis]:
+        raise UserError(f"its index {index} lies outside an axis of {plain(sizes[axis])}")
+    cut = relax.op.strided_slice(
+        data, [axis], [dim_expression(first)], [dim_expression(first + 1)], assume_inbound=True
+    )
+    return node.reshape(node.emit(cut), (*sizes[:axis], *shape, *sizes[axis + 1 :]))
 
 
 def _top_k(node: Node, data: Expr, count: int) -> tuple[Expr, ...]:

@@ -9,8 +9,9 @@ import numpy as np
 from onnx import numpy_helper
 from tvm import relax
 
+from .....dims import broadcast_shape
 from .....errors import UserError
-from .....tvm_names import dtype_of, shape_of
+from .....tvm_names import dim_expression, dtype_of, expressions, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
 
@@ -71,8 +72,10 @@ def unsqueeze(node: Node, data: Expr, axes: Expr | None = None) -> Expr:
 @operator("Expand")
 def expand(node: Node, data: Expr, shape: Expr) -> Expr:
     """Data broadcast with a shape, both ways."""
-    target = tuple(int(dim) for dim in np.broadcast_shapes(shape_of(data), node.int_list(shape, "the shape of Expand")))
-    return data if target == shape_of(data) else relax.op.broadcast_to(data, target)
+    target = broadcast_shape(shape_of(data), node.int_list(shape, "the shape of Expand"))
+    if target == shape_of(data):
+        return data
+    return relax.op.broadcast_to(data, relax.ShapeExpr(expressions(target)))
 
 
 @operator("Tile", since=6)
@@ -87,7 +90,17 @@ def constant_of_shape(node: Node, shape: Expr) -> Expr:
     """A tensor filled with one value; reached only where it is too large to be folded."""
     value = node.get_tensor("value")
     fill = constant(np.zeros((), np.float32) if value is None else numpy_helper.to_array(value).reshape(()))
-    return relax.op.full(node.int_list(shape, "the shape of ConstantOfShape"), fill, dtype_of(fill))
+    dims = node.int_list(shape, "the shape of ConstantOfShape")
+    return relax.op.full(relax.ShapeExpr(expressions(dims)), fill, dtype_of(fill))
+
+
+@operator("Range", since=11)
+def range_(node: Node, start: Expr, limit: Expr, step: Expr) -> Expr:
+    """Numbers from start to before limit, as far apart as step says; reached only where shapes decide the range."""
+    begin, end, stride = (node.int_list(each, "the bounds of Range")[0] for each in (start, limit, step))
+    if stride < 1:
+        raise UserError("a range that runs backwards needs constant bounds")
+    return relax.op.arange(dim_expression(begin), dim_expression(end), stride, dtype_of(start))
 
 
 @operator("DepthToSpace")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tvm import relax
 
+from .....dims import is_static, operation
 from .....errors import UserError
-from .....tvm_names import dtype_of, shape_of
+from .....tvm_names import dtype_of, expressions, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
 
@@ -98,11 +99,14 @@ def _slice(
         bounds[along] = _clamped(start, end, step, shape[along])
     kept = {axis: each for axis, each in bounds.items() if each != (0, shape[axis], 1)}
     for axis, each in kept.items():
-        if len(range(*each)) == 0:
+        if is_static(each) and len(range(*each)) == 0:
             return _empty(data, axis)
     if not kept:
         return data
-    if all(step == -1 and len(range(start, end, step)) == shape[axis] for axis, (start, end, step) in kept.items()):
+    if all(
+        step == -1 and is_static((start, end)) and len(range(start, end, step)) == shape[axis]
+        for axis, (start, end, step) in kept.items()
+    ):
         for axis in kept:
             data = node.emit(relax.op.flip(data, axis))
         return data
@@ -113,7 +117,8 @@ def _clamped(start: int, end: int, step: int, size: int) -> tuple[int, int, int]
     """Return bounds inside an axis; backwards, a start before the axis is its first element, unlike in Python."""
     start, end = (place + size if place < 0 else place for place in (start, end))
     if step > 0:
-        return min(max(start, 0), size), min(max(end, 0), size), step
+        first, last = (operation("min", operation("max", place, 0), size) for place in (start, end))
+        return first, last, step
     return min(max(start, 0), size - 1), min(max(end, -1), size - 1), step
 
 
@@ -134,7 +139,8 @@ def _strided(node: Node, data: Expr, bounds: dict[int, tuple[int, int, int]]) ->
             bounds[axis] = (first, first + (count - 1) * -step + 1, -step)
     axes = sorted(bounds)
     begins, ends, steps = (list(each) for each in zip(*(bounds[axis] for axis in axes), strict=True))
-    return relax.op.strided_slice(data, axes, begins, ends, steps)
+    inbound = not is_static((*begins, *ends))
+    return relax.op.strided_slice(data, axes, expressions(begins), expressions(ends), steps, assume_inbound=inbound)
 
 
 #: ONNX's padding modes in TVM's words.

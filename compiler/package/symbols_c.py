@@ -1,0 +1,92 @@
+"""Run-time shapes in the generated plan: which symbols a run has, where each is read, and every tensor's dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ...dims import Dim, Operation, Symbol, plain, symbols_of
+from ...signature import Signature, TensorSpec
+
+
+class SymbolTable:
+    """The symbols of a model: the places of their values in a run's array of sizes.
+
+    Attributes:
+        symbols: in the order of their places.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self.symbols = symbols_of(dim for spec in signature.inputs for dim in spec.dims)
+        self._places = {symbol: place for place, symbol in enumerate(self.symbols)}
+
+    def c_expression(self, dim: int, sizes: str = "frame->sizes") -> str:
+        """Return a dimension as a C expression of type int64_t (or a literal)."""
+        if not isinstance(dim, Dim):
+            return str(dim)
+        terms = []
+        for monomial, coefficient in dim.terms:
+            factors = [self._atom(atom, sizes) for atom in monomial]
+            terms.append(
+                " * ".join([*factors, *([f"({coefficient})"] if coefficient != 1 else [])]) or str(coefficient)
+            )
+        return f"({' + '.join(terms)})"
+
+    def _atom(self, atom: Symbol | Operation, sizes: str) -> str:
+        if isinstance(atom, Symbol):
+            return f"{sizes}[{self._places[atom]}]"
+        function = {"//": "floor_div", "%": "floor_mod", "min": "smaller", "max": "larger"}[atom.kind]
+        return f"{function}({self.c_expression(atom.left, sizes)}, {self.c_expression(atom.right, sizes)})"
+
+    def source(self, symbol: Symbol) -> tuple[int, int]:
+        """Return the input and the axis whose size a symbol is."""
+        return next(
+            (index, axis)
+            for index, spec in enumerate(self.signature.inputs)
+            for axis, dim in enumerate(spec.dims)
+            if isinstance(dim, Dim) and plain(dim) == symbol.name
+        )
+
+    def helpers(self) -> Iterator[str]:
+        """Yield the C functions that expressions call; none for a model whose shapes are all known."""
+        if self.symbols:
+            yield _HELPERS
+
+    def tables(self) -> Iterator[str]:
+        """Yield the table of symbols and the function that fills in all dimensions."""
+        if not self.symbols:
+            return
+        rows = []
+        for symbol in self.symbols:
+            source = self.source(symbol)
+            rows.append(f'    {{"{symbol.name}", {symbol.low}, {symbol.high}, {source[0]}, {source[1]}}},')
+        yield "\n".join(["static const struct tw_symbol symbols[] = {", *rows, "};\n"])
+        lines = [f"  dims[{place}] = {self.c_expression(dim, 'sizes')};" for place, dim in enumerate(self._flat_dims())]
+        yield "\n".join(
+            ["static void find_dims(const int64_t* sizes, int64_t* dims) {", "  (void)sizes;", *lines, "}\n"]
+        )
+
+    def _flat_dims(self) -> list[int]:
+        return [dim for spec in (*self.signature.inputs, *self.signature.outputs) for dim in spec.dims]
+
+    def fields(self) -> str:
+        """Return the initializers of ``struct tw_plan`` for the symbols."""
+        if not self.symbols:
+            return ""
+        return (
+            f"    .symbols = symbols,\n    .num_symbols = {len(self.symbols)},\n"
+            f"    .find_dims = find_dims,\n    .num_dims = {len(self._flat_dims())},\n"
+        )
+
+
+def dim_texts(spec: TensorSpec) -> Sequence[str]:
+    """Return the dimensions of a tensor as people write them."""
+    return [plain(dim) for dim in spec.shape]
+
+
+_HELPERS = """\
+static inline int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a ^ b) < 0); }
+static inline int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+"""
