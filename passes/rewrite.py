@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 import tvm
 from tvm import relax
 
-from ..dims import Undecided
+from ..atoms import Undecided
 from ..registry import Registry
 from ..tvm_names import same_type, with_type
 from .expressions import operands_of, operator_name, variables_of

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..dims import Undecided
+from ..atoms import Undecided
 from ..knobs import Knobs, Value
 from ..targets.target import Target
 from ..workload import Workload

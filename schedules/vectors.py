@@ -9,8 +9,8 @@ from typing import Any
 
 from tvm.tirx.script.builder import ir as T
 
-from ..dims import Dim, bounds, upper
-from ..tvm_names import dim_expression, dim_of
+from ..dims import Dim, bounds, dim_expression, upper
+from ..tvm_names import dim_of
 from .bindings import Expr
 
 #: Kernels of fewer scalar steps run on one thread: waking the others costs more.

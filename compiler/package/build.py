@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...dims import parse
+from ...dim_text import parse
 from ...errors import UserError
 from ...runtime.manifest import HEADER_BYTES, section_bytes
 from ...schedules.symbols import symbols_of_kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from ...dims import upper_shape
+from ...shapes import upper_shape
 from ...signature import Signature, TensorSpec
 from .calls import COPY
 from .emit_flow import emit_flow, operand

@@ -8,7 +8,8 @@ from importlib.metadata import version
 from typing import Any
 
 from ... import __version__
-from ...dims import plain, upper_shape
+from ...atoms import plain
+from ...shapes import upper_shape
 from ...signature import Signature, TensorSpec
 from ...targets.target import Target
 from .plan import COPY, Plan

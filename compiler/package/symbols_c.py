@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...dims import Dim, Operation, Symbol, plain, symbols_of
+from ...atoms import Operation, Symbol, plain
+from ...dims import Dim
+from ...shapes import symbols_of
 from ...signature import Signature, TensorSpec
 
 

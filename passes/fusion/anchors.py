@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...dims import Undecided
+from ...atoms import Undecided
 from ...recurrent import Recurrence
 from ...registry import Registry
 from ...tree_ensemble import TreeEnsemble

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tvm import relax
 
-from ...dims import Undecided
+from ...atoms import Undecided
 from ...rearrangement import FILLED, Places, Rearrangement, runs_of, whole
 from ...registry import Registry
 from ...tvm_names import constant_value, dim_of, dtype_of, is_constant, shape_of

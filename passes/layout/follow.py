@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ...atoms import Undecided
 from ...channel_mix import mixes
-from ...dims import Undecided
 from ...layout import Layout
 from ...rearrangement import FILLED, Rearrangement
 from ...registry import Registry

@@ -11,14 +11,14 @@ The text of a dimension holds all of it, bounds included: ``batch[1:32]*seq[1:12
 
 from __future__ import annotations
 
-import ast
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .atoms import Monomial, Operation, Symbol, Undecided, term_text
 
 if TYPE_CHECKING:
     _Int = int  # a Dim stands where integers do; what it cannot do it refuses at run time
@@ -26,62 +26,6 @@ else:
     _Int = object
 
 
-class Undecided(Exception):
-    """Code asked for the number behind a dimension that is known only at run time."""
-
-    def __init__(self, dim: object) -> None:
-        super().__init__(f"the dimension '{plain(dim)}' is known only at run time, and a number is needed here")
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """A size that a run decides, with its bounds (both inclusive)."""
-
-    name: str
-    low: int
-    high: int
-
-    @property
-    def text(self) -> str:
-        """The symbol as it stands in a dimension's text."""
-        return f"{self.name}[{self.low}:{self.high}]"
-
-    @property
-    def bounds(self) -> tuple[int, int]:
-        """The least and the greatest value."""
-        return self.low, self.high
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What no polynomial expresses: ``//`` (rounding down), ``%``, ``min`` or ``max`` of two dimensions."""
-
-    kind: str
-    left: int
-    right: int
-
-    @cached_property
-    def text(self) -> str:
-        """The operation as it stands in a dimension's text."""
-        if self.kind in ("min", "max"):
-            return f"{self.kind}({self.left}, {self.right})"
-        return f"(({self.left}) {self.kind} ({self.right}))"
-
-    @cached_property
-    def bounds(self) -> tuple[int, int]:
-        """The least and the greatest value; divisors are positive."""
-        (low, high), (least, greatest) = bounds(self.left), bounds(self.right)
-        if self.kind == "//":
-            ends = [end // max(divisor, 1) for end in (low, high) for divisor in (least, greatest)]
-            return min(ends), max(ends)
-        if self.kind == "%":
-            return 0, min(high, greatest - 1) if low >= 0 else greatest - 1
-        pick = min if self.kind == "min" else max
-        return pick(low, least), pick(high, greatest)
-
-
-Atom = Symbol | Operation
-Monomial = tuple[Atom, ...]
 _Number = Any  # an integer, numpy's or Python's, or a Dim
 _OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "+": lambda a, b: a + b,
@@ -115,7 +59,7 @@ class Dim(_Int):
 
     def __str__(self) -> str:
         if not self._text:
-            self._text = " + ".join(_term_text(*term) for term in self.terms)
+            self._text = " + ".join(term_text(*term) for term in self.terms)
         return self._text
 
     __repr__ = __str__
@@ -133,34 +77,34 @@ class Dim(_Int):
         return not self == other
 
     def __add__(self, other: Any) -> Any:
-        return _sum(self, other) if isinstance(other, _NUMBER) else as_expression(self) + other
+        return _sum(self, other) if isinstance(other, _NUMBER) else dim_expression(self) + other
 
     def __radd__(self, other: Any) -> Any:
-        return _sum(self, other) if isinstance(other, _INTEGER) else other + as_expression(self)
+        return _sum(self, other) if isinstance(other, _INTEGER) else other + dim_expression(self)
 
     def __sub__(self, other: Any) -> Any:
-        return _sum(self, _scaled(other, -1)) if isinstance(other, _NUMBER) else as_expression(self) - other
+        return _sum(self, _scaled(other, -1)) if isinstance(other, _NUMBER) else dim_expression(self) - other
 
     def __rsub__(self, other: Any) -> Any:
-        return _sum(other, _scaled(self, -1)) if isinstance(other, _INTEGER) else other - as_expression(self)
+        return _sum(other, _scaled(self, -1)) if isinstance(other, _INTEGER) else other - dim_expression(self)
 
     def __mul__(self, other: Any) -> Any:
-        return _product(self, other) if isinstance(other, _NUMBER) else as_expression(self) * other
+        return _product(self, other) if isinstance(other, _NUMBER) else dim_expression(self) * other
 
     def __rmul__(self, other: Any) -> Any:
-        return _product(self, other) if isinstance(other, _INTEGER) else other * as_expression(self)
+        return _product(self, other) if isinstance(other, _INTEGER) else other * dim_expression(self)
 
     def __floordiv__(self, other: Any) -> Any:
-        return _quotient(self, other) if isinstance(other, _NUMBER) else as_expression(self) // other
+        return _quotient(self, other) if isinstance(other, _NUMBER) else dim_expression(self) // other
 
     def __rfloordiv__(self, other: Any) -> Any:
-        return _quotient(other, self) if isinstance(other, _INTEGER) else other // as_expression(self)
+        return _quotient(other, self) if isinstance(other, _INTEGER) else other // dim_expression(self)
 
     def __mod__(self, other: Any) -> Any:
-        return _remainder(self, other) if isinstance(other, _NUMBER) else as_expression(self) % other
+        return _remainder(self, other) if isinstance(other, _NUMBER) else dim_expression(self) % other
 
     def __rmod__(self, other: Any) -> Any:
-        return _remainder(other, self) if isinstance(other, _INTEGER) else other % as_expression(self)
+        return _remainder(other, self) if isinstance(other, _INTEGER) else other % dim_expression(self)
 
     def __divmod__(self, other: int) -> tuple[int, int]:
         return self // other, self % other
@@ -212,11 +156,11 @@ class Dim(_Int):
         return self
 
     def __reduce__(self) -> Any:
-        return parse, (str(self),)
+        return Dim, (self.terms,)
 
     def __tvm_ffi_object__(self) -> Any:
         """TVM takes a dimension as its expression wherever it takes objects."""
-        return as_expression(self)
+        return dim_expression(self)
 
 
 _INTEGER = (int, np.integer)
@@ -281,54 +225,6 @@ def upper(dim: int) -> int:
     return bounds(dim)[1]
 
 
-def upper_shape(shape: Iterable[int]) -> tuple[int, ...]:
-    """Return the largest shape."""
-    return tuple(map(upper, shape))
-
-
-def is_static(shape: Iterable[int]) -> bool:
-    """Return whether all dimensions are known now."""
-    return not any(isinstance(dim, Dim) for dim in shape)
-
-
-def broadcast_shape(*shapes: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape that shapes broadcast to by numpy's rules. Raises ValueError for sizes that can differ."""
-    rank = max(map(len, shapes))
-    result = [1] * rank
-    for shape in shapes:
-        for axis, size in enumerate(shape, rank - len(shape)):
-            if size != 1 and result[axis] not in (1, size):
-                raise ValueError(f"a dimension of {plain(result[axis])} meets one of {plain(size)}")
-            result[axis] = size if size != 1 else result[axis]
-    return tuple(result)
-
-
-def symbols_of(dims: Iterable[int]) -> tuple[Symbol, ...]:
-    """Return the symbols that dimensions depend on, each once, by name."""
-    found: set[Symbol] = set()
-    for dim in dims:
-        for monomial, _ in dim.terms if isinstance(dim, Dim) else ():
-            for atom in monomial:
-                found.update((atom,) if isinstance(atom, Symbol) else symbols_of((atom.left, atom.right)))
-    return tuple(sorted(found, key=lambda each: (each.name, each.low, each.high)))
-
-
-def substitute(dim: int, values: Mapping[str, int]) -> int:
-    """Return a dimension with some symbols, by name, replaced by numbers or other dimensions."""
-    if not isinstance(dim, Dim):
-        return dim
-    total = 0
-    for monomial, coefficient in dim.terms:
-        factor = coefficient
-        for atom in monomial:
-            if isinstance(atom, Symbol):
-                factor = factor * values.get(atom.name, Dim((((atom,), 1),)))
-            else:
-                factor = factor * operation(atom.kind, substitute(atom.left, values), substitute(atom.right, values))
-        total = total + factor
-    return total
-
-
 def operation(kind: str, left: int, right: int) -> int:
     """Return ``+``, ``-``, ``*``, ``//``, ``%``, ``min`` or ``max`` of two dimensions."""
     try:
@@ -337,90 +233,36 @@ def operation(kind: str, left: int, right: int) -> int:
         return _atom(kind, left, right)
 
 
-def plain(dim: object) -> str:
-    """Return a dimension as people write it, without the bounds: ``past + 1``."""
+def dim_expression(dim: int) -> Any:
+    """Return a dimension as a TIR expression over one variable per symbol, named as its text. Numbers stay numbers."""
     if not isinstance(dim, Dim):
-        return str(dim)
-    return " + ".join(_term_text(*term, show=_plain_atom) for term in dim.terms).replace("+ -", "- ")
+        return dim
+    from tvm import tirx
 
-
-def as_expression(dim: int) -> Any:
-    """Return a dimension as a TIR expression over one variable per symbol, named as the symbol's text."""
-    from .tvm_names import dim_expression
-
-    return dim_expression(dim)
+    total: Any = None
+    for monomial, coefficient in dim.terms:
+        term: Any = None if monomial and coefficient == 1 else tirx.const(coefficient, "int64")
+        for atom in reversed(monomial):
+            factor = variable_of(atom.text) if isinstance(atom, Symbol) else _operation_expression(atom)
+            term = factor if term is None else factor * term
+        total = term if total is None else total + term
+    return total
 
 
 @cache
-def parse(text: str) -> int:
-    """Return the dimension of a text that ``str`` made. Raises ValueError for any other text."""
+def variable_of(text: str) -> Any:
+    """Return the one variable that stands for a symbol, named as its text."""
+    from tvm import tirx
 
-    def leaf(node: ast.expr) -> int | None:
-        if not (isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)):
-            return None
-        ends = node.slice
-        if not isinstance(ends, ast.Slice) or ends.lower is None or ends.upper is None:
-            return None
-        return symbol(node.value.id, ast.literal_eval(ends.lower), ast.literal_eval(ends.upper))
-
-    return evaluate(text, leaf)
+    return tirx.Var(text, "int64")
 
 
-def evaluate(text: str, leaf: Callable[[ast.expr], int | None]) -> int:
-    """Return the dimension that an arithmetic expression in Python's grammar stands for.
+def _operation_expression(atom: Operation) -> Any:
+    from tvm import tirx
 
-    Args:
-        leaf: the dimension of a symbol as the text writes it, None for anything else.
-
-    Raises ValueError for what is no such expression.
-    """
-    try:
-        return _value(ast.parse(text.strip(), mode="eval").body, leaf)
-    except (SyntaxError, RecursionError, ZeroDivisionError, MemoryError) as error:
-        raise ValueError(f"'{text}' is not a dimension") from error
-
-
-_BINARY: dict[type[ast.operator], Callable[[int, int], int]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.FloorDiv: lambda a, b: a // b,
-    ast.Div: lambda a, b: a // b,
-    ast.Mod: lambda a, b: a % b,
-}
-
-
-def _value(node: ast.expr, leaf: Callable[[ast.expr], int | None]) -> int:
-    found = leaf(node)
-    if found is not None:
-        return found
-    if isinstance(node, ast.Constant) and type(node.value) is int:
-        return node.value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_value(node.operand, leaf)
-    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
-        return _BINARY[type(node.op)](_value(node.left, leaf), _value(node.right, leaf))
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("min", "max"):
-        left, right = (_value(each, leaf) for each in node.args)
-        return operation(node.func.id, left, right)
-    raise ValueError(f"'{ast.unparse(node)}' is not a dimension")
-
-
-def _term_text(monomial: Monomial, coefficient: int, show: Callable[[Atom], str] = lambda atom: atom.text) -> str:
-    factors = [show(atom) for atom in monomial]
-    if coefficient != 1 or not factors:
-        factors = [str(coefficient), *factors]
-    return "*".join(factors)
-
-
-def _plain_atom(atom: Atom) -> str:
-    if isinstance(atom, Symbol):
-        return atom.name
-    left, right = plain(atom.left), plain(atom.right)
-    if atom.kind in ("min", "max"):
-        return f"{atom.kind}({left}, {right})"
-    wrapped = [f"({each})" if " " in each or "*" in each else each for each in (left, right)]
-    return f"({wrapped[0]} {atom.kind} {wrapped[1]})"
+    sides = (dim_expression(each) if isinstance(each, Dim) else tirx.const(each, "int64") for each in atom.sides)
+    makers = {"//": tirx.floordiv, "%": tirx.floormod, "min": tirx.min, "max": tirx.max}
+    return makers[atom.kind](*sides)
 
 
 def _terms(dim: _Number) -> dict[Monomial, int]:

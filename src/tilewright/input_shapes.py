@@ -12,7 +12,8 @@ import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from .dims import Dim, evaluate, symbol
+from .dim_text import evaluate
+from .dims import Dim, symbol
 from .errors import UserError
 
 #: A dimension as the user writes it.

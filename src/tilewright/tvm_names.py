@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dims import Dim, Operation, is_static, operation, parse
+from .dim_text import parse
+from .dims import dim_expression, operation
+from .shapes import is_static
 
 
 def is_constant(expr: Any) -> bool:
@@ -106,40 +108,9 @@ def same_type(one: Any, other: Any) -> bool:
     return dims_of(one) == dims_of(other) and str(one.dtype) == str(other.dtype)
 
 
-def dim_expression(dim: int) -> Any:
-    """Return a dimension as a TIR expression; the inverse of :func:`dim_of`. Numbers stay numbers."""
-    if not isinstance(dim, Dim):
-        return dim
-    total: Any = None
-    for monomial, coefficient in dim.terms:
-        term: Any = None
-        for atom in monomial:
-            factor = _operation(atom) if isinstance(atom, Operation) else variable_of(atom.text)
-            term = factor if term is None else term * factor
-        number = int64(coefficient)
-        term = number if term is None else term if coefficient == 1 else term * number
-        total = term if total is None else total + term
-    return total
-
-
 def expressions(shape: Iterable[int]) -> list[Any]:
     """Return the dimensions of a shape as TVM takes them."""
     return [dim_expression(dim) for dim in shape]
-
-
-def int64(value: int) -> Any:
-    """Return a constant of the type of dimensions."""
-    from tvm import tirx
-
-    return tirx.const(value, "int64")
-
-
-@cache
-def variable_of(text: str) -> Any:
-    """Return the one variable that stands for a symbol, named as its text."""
-    from tvm import tirx
-
-    return tirx.Var(text, "int64")
 
 
 def free_symbols(holder: Any) -> list[Any]:
@@ -172,16 +143,6 @@ def _arithmetic() -> dict[type[Any], str]:
         tirx.Min: "min",
         tirx.Max: "max",
     }
-
-
-def _operation(atom: Operation) -> Any:
-    from tvm import tirx
-
-    left, right = (
-        int64(each) if not isinstance(each, Dim) else dim_expression(each) for each in (atom.left, atom.right)
-    )
-    makers = {"//": tirx.floordiv, "%": tirx.floormod, "min": tirx.min, "max": tirx.max}
-    return makers[atom.kind](left, right)
 
 
 def dtype_of(expr: Any) -> str:

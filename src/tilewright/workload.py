@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .dims import Symbol, is_static, parse, symbols_of, upper_shape
+from .atoms import Symbol
+from .dim_text import parse
 from .layout import Layout
+from .shapes import is_static, symbols_of, upper_shape
 from .winograd import WinogradLayout
 
 Attribute = int | float | str | bool | tuple[int, ...]

@@ -9,18 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilewright.dims import (
-    Dim,
-    Undecided,
-    bounds,
-    broadcast_shape,
-    operation,
-    parse,
-    plain,
-    substitute,
-    symbol,
-    symbols_of,
-)
+from tilewright.atoms import Undecided, plain
+from tilewright.dim_text import parse
+from tilewright.dims import Dim, bounds, operation, symbol
+from tilewright.shapes import broadcast_shape, substitute, symbols_of
 
 N, M = symbol("n", 1, 32), symbol("m", 0, 7)
 

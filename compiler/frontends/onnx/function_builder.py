@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import tvm
 from tvm import relax
 
-from ....dims import plain
+from ....atoms import plain
 from ....errors import UserError
 from ....signature import TensorSpec
 from ....tvm_names import expressions, shape_of, with_plain_dims

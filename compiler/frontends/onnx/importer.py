@@ -14,8 +14,10 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
 from onnx.helper import make_tensor_type_proto, np_dtype_to_tensor_dtype
 from tvm import relax
 
-from ....dims import Dim, Undecided, is_static, plain
+from ....atoms import Undecided, plain
+from ....dims import Dim
 from ....errors import UnsupportedOperators, UserError
+from ....shapes import is_static
 from ....signature import Signature, TensorSpec
 from ....tvm_names import constant_value, dtype_of, is_constant, shape_of
 from ..model import ImportedModel

@@ -10,11 +10,13 @@ import numpy as np
 from onnx import GraphProto, TensorProto, ValueInfoProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
+from ....atoms import plain
 from ....dims import Dim as Symbolic
-from ....dims import bounds, plain, symbols_of, upper_shape
+from ....dims import bounds
 from ....errors import UserError
 from ....input_shapes import WrittenDim, read_shapes, resolve
 from ....registry import nearest
+from ....shapes import symbols_of, upper_shape
 from ....signature import TensorSpec
 
 Shape = tuple[int, ...]

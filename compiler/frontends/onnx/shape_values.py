@@ -19,9 +19,9 @@ from onnx import NodeProto, TensorProto
 from onnx.helper import get_attribute_value
 from tvm import relax
 
-from ....dims import Dim, Undecided, bounds, operation
+from ....atoms import Undecided
+from ....dims import Dim, bounds, dim_expression, operation
 from ....registry import Registry
-from ....tvm_names import dim_expression
 
 if TYPE_CHECKING:
     from tvm.relax import Expr, Var

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
 
-from .....dims import is_static, plain
+from .....atoms import plain
+from .....dims import dim_expression
 from .....errors import UserError
-from .....tvm_names import constant_value, dim_expression, is_constant, shape_of
+from .....shapes import is_static
+from .....tvm_names import constant_value, is_constant, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
 

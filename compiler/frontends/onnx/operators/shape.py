@@ -9,9 +9,10 @@ import numpy as np
 from onnx import numpy_helper
 from tvm import relax
 
-from .....dims import broadcast_shape
+from .....dims import dim_expression
 from .....errors import UserError
-from .....tvm_names import dim_expression, dtype_of, expressions, shape_of
+from .....shapes import broadcast_shape
+from .....tvm_names import dtype_of, expressions, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
 

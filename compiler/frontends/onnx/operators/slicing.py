@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tvm import relax
 
-from .....dims import is_static, operation
+from .....dims import operation
 from .....errors import UserError
+from .....shapes import is_static
 from .....tvm_names import dtype_of, expressions, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
