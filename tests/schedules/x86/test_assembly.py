@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from algorithm_choices import conv
+from algorithm_choices import transposed as grown
 from kernel_runner import assembly
 from workloads import step, tensor, workload
 
@@ -64,16 +66,13 @@ WORKLOADS = {
 
 
 def hot_loop(text: str) -> list[str]:
-    """Return the innermost loop with the most multiply-adds."""
+    """Return the innermost loop with the most multiply-adds; branches inside it may skip forward."""
     lines = text.splitlines()
     places = {match.group(1): at for at, line in enumerate(lines) if (match := _LABEL.match(line))}
-    loops = []
-    for at, line in enumerate(lines):
-        jump = _JUMP.match(line)
-        start = places.get(jump.group(1), at) if jump else at
-        body = lines[start + 1 : at + 1]
-        if start < at and not any(_JUMP.match(each) for each in body[:-1]):
-            loops.append(body)
+    jumps = {at: places.get(match.group(1), at) for at, line in enumerate(lines) if (match := _JUMP.match(line))}
+    back = [(start, at) for at, start in jumps.items() if start < at]
+    inner = [(start, at) for start, at in back if not any(start <= first and last < at for first, last in back)]
+    loops = [lines[start + 1 : at + 1] for start, at in inner]
     return max(loops, key=lambda body: sum(bool(_MULTIPLY_ADD.match(each)) for each in body))
 
 
@@ -93,3 +92,20 @@ def test_hot_loops_multiply_in_registers(work: Workload, name: str, register: st
     assert not [line for line in loop if "(%rsp" in line or _VECTOR_STORE.match(line)]
     # What loads and counts is less than what multiplies.
     assert len(loop) < 2 * len(multiply_adds)
+
+
+@pytest.mark.parametrize("name", ["x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize(
+    "work",
+    [conv(96, 96, 112, 3, groups=96), grown(64, 64, 56, 4, 2, 64)],
+    ids=["depthwise", "transposed-depthwise"],
+)
+def test_depthwise_hot_loops_spill_no_vectors(work: Workload, name: str) -> None:
+    target = load_target(name)
+    stored = choose_layouts(work, target)
+    assert stored is not None
+    kernel = build_kernel(stored, target)
+    assert kernel is not None
+    loop = hot_loop(assembly(kernel, target))
+    assert sum(bool(_MULTIPLY_ADD.match(line)) for line in loop) >= 8
+    assert not [line for line in loop if "(%rsp" in line and "mm" in line]
