@@ -84,7 +84,9 @@ def _coordinates(mode: str, size: int, count: int, scale: float, region: tuple[f
     results = np.arange(count, dtype=np.float64)
     start, end = region
     middle = (results + 0.5) / scale - 0.5
-    steps = max(count - 1, 1)
+    # By the specification the length is not rounded here: half an element of it is not a result, yet it counts.
+    width = scale * size
+    steps = width - 1 if width > 1 else 1.0
     crop = start * (size - 1) + results * (end - start) * (size - 1) / steps
     known = {
         "half_pixel": middle,
@@ -93,7 +95,7 @@ def _coordinates(mode: str, size: int, count: int, scale: float, region: tuple[f
         "align_corners": results * (size - 1) / steps,
         "asymmetric": results / scale,
         "tf_half_pixel_for_nn": middle + 0.5,
-        "tf_crop_and_resize": crop if count > 1 else np.full(count, 0.5 * (start + end) * (size - 1)),
+        "tf_crop_and_resize": crop if width > 1 else np.full(count, 0.5 * (start + end) * (size - 1)),
     }
     if mode not in known:
         raise UserError(f"the coordinate transformation '{mode}' is not supported")

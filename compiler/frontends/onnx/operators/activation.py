@@ -74,10 +74,29 @@ def celu(node: Node, data: Expr) -> Expr:
 
 @operator("Softplus")
 def softplus(node: Node, data: Expr) -> Expr:
-    """``log(1 + exp(x))``, as ``max(x, 0) + log(1 + exp(-|x|))``, which never overflows."""
+    """``log(1 + exp(x))``, as ``max(x, 0) + log(1 + exp(-|x|))``, which never overflows.
+
+    Where ``exp`` is small, ``log(1 + e)`` keeps its digits as ``e * log(s) / (s - 1)`` with ``s`` the rounded sum
+    (Kahan; see Higham, Accuracy and Stability of Numerical Algorithms, 1.14.1).
+    """
     decay = node.emit(relax.op.exp(node.emit(relax.op.negative(node.emit(relax.op.abs(data))))))
-    rest = node.emit(relax.op.log(node.emit(relax.op.add(decay, node.const(1, data)))))
+    total = node.emit(relax.op.add(decay, node.const(1, data)))
+    above = node.emit(relax.op.subtract(total, node.const(1, data)))
+    lost = node.emit(relax.op.equal(above, node.const(0, data)))
+    divisor = node.emit(relax.op.where(lost, node.const(1, data), above))
+    ratio = node.emit(relax.op.divide(node.emit(relax.op.log(total)), divisor))
+    rest = node.emit(relax.op.where(lost, decay, node.emit(relax.op.multiply(decay, ratio))))
     return relax.op.add(node.emit(relax.op.nn.relu(data)), rest)
+
+
+@operator("Mish")
+def mish(node: Node, data: Expr) -> Expr:
+    """``x * tanh(softplus(x))``, which is ``x * n / (n + 2)`` with ``n = e * (e + 2)`` and ``e = exp(x)``."""
+    # From 20 on the quotient is one; kept below, its exponential does not overflow.
+    grown = node.emit(relax.op.exp(node.emit(relax.op.minimum(data, node.const(20, data)))))
+    wide = node.emit(relax.op.multiply(grown, node.emit(relax.op.add(grown, node.const(2, data)))))
+    ratio = node.emit(relax.op.divide(wide, node.emit(relax.op.add(wide, node.const(2, data)))))
+    return relax.op.multiply(data, ratio)
 
 
 @operator("Softsign")

@@ -11,6 +11,7 @@ from onnx.helper import tensor_dtype_to_np_dtype
 from tvm import relax
 
 from .....errors import UserError
+from .....passes.tensor_functions import call
 from .....tvm_names import constant_value, dtype_of, is_constant, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import RowFunction, operator
@@ -123,13 +124,7 @@ def div(node: Node, a: Expr, b: Expr) -> Expr:
 @operator("Mod")
 def mod(node: Node, a: Expr, b: Expr) -> Expr:
     """Remainder with the sign of the divisor, or of the dividend with ``fmod``."""
-    if not node.get_int("fmod", 0):
-        return relax.op.floor_mod(a, b)
-    if not dtype_of(a).startswith("float"):
-        return relax.op.mod(a, b)
-    return relax.op.subtract(
-        a, node.emit(relax.op.multiply(b, node.emit(relax.op.trunc(node.emit(relax.op.divide(a, b))))))
-    )
+    return (relax.op.mod if node.get_int("fmod", 0) else relax.op.floor_mod)(a, b)
 
 
 @operator("Pow")
@@ -187,16 +182,28 @@ def is_inf(node: Node, data: Expr) -> Expr:
 def bit_shift(node: Node, a: Expr, b: Expr) -> Expr:
     """Bits moved left or right as ``direction`` says; by the width or more, nothing of an unsigned number is left.
 
-    Signed numbers (opset 28) keep their sign to the right; shifts by a negative count are left to the machine.
+    Signed numbers (opset 28) keep their sign to the right, and a negative count is one past the width.
     """
     left = node.get_string("direction", "LEFT") == "LEFT"
     dtype = np.dtype(dtype_of(a))
     last = node.const(dtype.itemsize * 8 - 1, b)
-    kept = node.emit(relax.op.minimum(b, last))
+    outside = node.emit(relax.op.greater(b, last))
+    if dtype.kind == "i":
+        outside = node.emit(relax.op.logical_or(outside, node.emit(relax.op.less(b, node.const(0, b)))))
+    kept = node.emit(relax.op.where(outside, last, b))
     shifted = node.emit((relax.op.left_shift if left else relax.op.right_shift)(a, kept))
     if dtype.kind == "i" and not left:
         return shifted
-    return relax.op.where(node.emit(relax.op.greater(b, last)), node.const(0, a), shifted)
+    return relax.op.where(outside, node.const(0, a), shifted)
+
+
+@operator("BitCast", since=26)
+def bit_cast(node: Node, data: Expr) -> Expr:
+    """The same bits in another element type of the same width."""
+    dtype = np.dtype(tensor_dtype_to_np_dtype(node.get_int("to", 1)))
+    if dtype.itemsize != np.dtype(dtype_of(data)).itemsize or dtype.kind not in "iufb":
+        raise UserError(f"the bits of {dtype_of(data)} cannot be taken as {dtype.name}")
+    return data if dtype.name == dtype_of(data) else call("bitcast", [data], dtype=dtype.name)
 
 
 @operator("Where")

@@ -12,6 +12,7 @@ from tvm import relax
 from .....atoms import plain
 from .....dims import dim_expression
 from .....errors import UserError
+from .....passes.tensor_functions import call
 from .....shapes import is_static
 from .....tvm_names import constant_value, is_constant, shape_of
 from ..node import Node, constant, positive_axis, rank_of
@@ -66,6 +67,16 @@ def scatter_nd(node: Node, data: Expr, indices: Expr, updates: Expr) -> Expr:
     depth = shape_of(indices)[-1]
     placed = _wrapped(node, indices, np.asarray(shape_of(data)[:depth]))
     return relax.op.scatter_nd(data, placed, updates, _reduction(node))
+
+
+@operator("TensorScatter", since=24)
+def tensor_scatter(node: Node, cache: Expr, update: Expr, starts: Expr | None = None) -> Expr:
+    """A copy of a cache with the steps of an update written along an axis, in each example from its start on."""
+    axis = positive_axis(node.get_int("axis", -2), rank_of(cache))
+    if starts is None:
+        starts = constant(np.zeros(shape_of(cache)[0], np.int64))
+    circular = int(node.get_string("mode", "linear") == "circular")
+    return call("tensor_scatter", [cache, update, starts], axis=axis, circular=circular)
 
 
 @operator("OneHot")

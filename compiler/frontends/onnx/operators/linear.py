@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tvm import relax
 
+from .....passes.tensor_functions import call
 from .....tvm_names import shape_of
 from ..node import Node, rank_of
 from ..registry import operator
@@ -48,3 +49,9 @@ def gemm(node: Node, a: Expr, b: Expr, c: Expr | None = None) -> Expr:
 def einsum(node: Node, *operands: Expr) -> Expr:
     """Einstein summation, the equation as in numpy.einsum."""
     return relax.op.einsum(list(operands), node.get_string("equation", "").replace(" ", ""))
+
+
+@operator("Det", since=11)
+def det(node: Node, data: Expr) -> Expr:
+    """The determinants of square matrices."""
+    return call("determinant", [data])

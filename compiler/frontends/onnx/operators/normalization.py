@@ -9,7 +9,7 @@ import numpy as np
 from tvm import relax
 
 from .....errors import UserError
-from .....tvm_names import shape_of
+from .....tvm_names import dtype_of, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
 
@@ -18,17 +18,54 @@ if TYPE_CHECKING:
 
 
 @operator("BatchNormalization")
-def batch_normalization(node: Node, data: Expr, scale: Expr, bias: Expr, mean: Expr, variance: Expr) -> Expr:
-    """Inference with the running statistics; training, and statistics for each element (opset 7), are refused."""
-    if node.get_int("training_mode", 0) or any(node.wants(output) for output in range(1, 5)):
-        raise UserError("BatchNormalization in training mode is not supported: export the model for inference")
-    if node.get_int("spatial", 1) == 0:
-        raise UserError("BatchNormalization with spatial=0 is not supported")
+def batch_normalization(
+    node: Node, data: Expr, scale: Expr, bias: Expr, mean: Expr, variance: Expr
+) -> Expr | tuple[Expr, ...]:
+    """Inference with the running statistics, or with ``training_mode`` (opset 14) the batch's own.
+
+    Statistics for each element (``spatial=0``, opset 7) become plain arithmetic.
+    """
     epsilon = node.get_float("epsilon", 1e-5)
+    if node.get_int("training_mode", 0):
+        return _batch_statistics(node, data, scale, bias, mean, variance)
+    if any(node.wants(output) for output in range(1, 5)):
+        raise UserError("BatchNormalization of a training graph is not supported: export the model for inference")
+    if node.get_int("spatial", 1) == 0:
+        return _normalized(node, data, mean, variance, scale, bias)
     result = node.emit(
         relax.op.nn.batch_norm(data, scale, bias, mean, variance, axis=1, epsilon=epsilon, training=False)
     )
     return node.emit(relax.TupleGetItem(result, 0))
+
+
+def _batch_statistics(
+    node: Node, data: Expr, scale: Expr, bias: Expr, mean: Expr, variance: Expr
+) -> tuple[Expr, Expr, Expr]:
+    """Return data normalized over the batch, and the running statistics moved towards the batch's by ``momentum``."""
+    rank, keep = rank_of(data), node.get_float("momentum", 0.9)
+    axes = [axis for axis in range(rank) if axis != 1]
+    shape = (shape_of(data)[1],) + (1,) * (rank - 2)
+    found = [node.emit(relax.op.mean(data, axes)), node.emit(relax.op.variance(data, axes))]
+    scale, bias = node.reshape(scale, shape), node.reshape(bias, shape)
+    out = _normalized(node, data, *(node.reshape(each, shape) for each in found), scale, bias)
+    running = [
+        relax.op.add(
+            node.emit(relax.op.multiply(old, node.const(keep, old))),
+            node.cast(node.emit(relax.op.multiply(new, node.const(1 - keep, new))), dtype_of(old)),
+        )
+        for old, new in zip((mean, variance), found, strict=True)
+    ]
+    return out, running[0], running[1]
+
+
+def _normalized(node: Node, data: Expr, mean: Expr, variance: Expr, scale: Expr, bias: Expr) -> Expr:
+    root = node.emit(
+        relax.op.sqrt(node.emit(relax.op.add(variance, node.const(node.get_float("epsilon", 1e-5), variance))))
+    )
+    centred = node.emit(relax.op.subtract(data, node.cast(mean, dtype_of(data))))
+    factor = node.emit(relax.op.divide(node.cast(scale, dtype_of(variance)), root))
+    scaled = node.emit(relax.op.multiply(centred, node.cast(factor, dtype_of(data))))
+    return node.emit(relax.op.add(scaled, node.cast(bias, dtype_of(data))))
 
 
 @operator("LayerNormalization")
@@ -95,16 +132,6 @@ def lp_normalization(node: Node, data: Expr) -> Expr:
     empty = node.emit(relax.op.equal(norm, node.const(0, norm)))
     divisor = node.emit(relax.op.where(empty, node.const(1, norm), norm))
     return relax.op.divide(data, divisor)
-
-
-@operator("Dropout")
-def dropout(node: Node, data: Expr, ratio: Expr | None = None, training: Expr | None = None) -> Expr | tuple[Expr, ...]:
-    """The identity: dropout does nothing at inference; a mask that is asked for keeps everything."""
-    if training is not None and bool(node.array(training, "training_mode")):
-        raise UserError("Dropout in training mode is not supported: export the model for inference")
-    if not node.wants(1):
-        return data
-    return data, constant(np.ones(shape_of(data), np.bool_))
 
 
 def _filled(node: Node, vector: Expr, shape: tuple[int, ...]) -> Expr:

@@ -13,20 +13,25 @@ from .....tvm_names import dtype_of, shape_of
 from ..node import Node, rank_of
 from ..registry import operator
 from ..windows import Window, ceil_end, window_of
+from .unpooling import max_pool_indices
 
 if TYPE_CHECKING:
     from tvm.relax import Expr
 
 
 @operator("MaxPool")
-def max_pool(node: Node, data: Expr) -> Expr:
-    """Maximum of each window; dilation since opset 10, ``ceil_mode`` becomes end padding. Indices are not given."""
-    if node.wants(1):
-        raise UserError("the indices of MaxPool are not supported")
+def max_pool(node: Node, data: Expr) -> Expr | tuple[Expr, ...]:
+    """Maximum of each window and, where it is asked for, its index; dilation since opset 10.
+
+    ``ceil_mode`` becomes end padding.
+    """
     window = window_of(node, node.get_ints("kernel_shape", ()), shape_of(data)[2:])
     if node.get_int("ceil_mode", 0):
         window = _with_end(window, ceil_end(window, shape_of(data)[2:]))
-    return _pool(node, (relax.op.nn.max_pool2d, relax.op.nn.max_pool3d), data, window, False)
+    values = _pool(node, (relax.op.nn.max_pool2d, relax.op.nn.max_pool3d), data, window, False)
+    if not node.wants(1):
+        return values
+    return values, max_pool_indices(node, data, window, shape_of(values)[2:])
 
 
 @operator("AveragePool")

@@ -109,12 +109,22 @@ def arg_min(node: Node, data: Expr) -> Expr:
 @operator("CumSum")
 def cumulative_sum(node: Node, data: Expr, axis: Expr) -> Expr:
     """Running sums along an axis, ``exclusive`` of the element itself and in ``reverse`` where the node says so."""
-    along = positive_axis(node.int_list(axis, "the axis of CumSum")[0], rank_of(data))
+    return _running(node, data, axis, relax.op.cumsum)
+
+
+@operator("CumProd", since=26)
+def cumulative_product(node: Node, data: Expr, axis: Expr) -> Expr:
+    """Running products along an axis, ``exclusive`` of the element itself and in ``reverse`` where the node says so."""
+    return _running(node, data, axis, relax.op.cumprod)
+
+
+def _running(node: Node, data: Expr, axis: Expr, make: Callable[..., Any]) -> Expr:
+    along = positive_axis(node.int_list(axis, f"the axis of {node.op_type}")[0], rank_of(data))
     backwards = bool(node.get_int("reverse", 0))
     if backwards:
         data = node.emit(relax.op.flip(data, along))
-    sums = node.emit(relax.op.cumsum(data, along, dtype_of(data), bool(node.get_int("exclusive", 0))))
-    return relax.op.flip(sums, along) if backwards else sums
+    running = node.emit(make(data, along, dtype_of(data), bool(node.get_int("exclusive", 0))))
+    return relax.op.flip(running, along) if backwards else running
 
 
 def _arg(node: Node, data: Expr, make: Callable[..., Any]) -> Expr:

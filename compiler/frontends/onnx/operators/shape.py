@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import numpy_helper
+from onnx.helper import tensor_dtype_to_np_dtype
 from tvm import relax
 
 from .....dims import dim_expression
@@ -135,6 +136,14 @@ def trilu(node: Node, data: Expr, offset: Expr | None = None) -> Expr:
     """The upper or lower triangle of each matrix, zeros elsewhere."""
     diagonal = 0 if offset is None else node.int_list(offset, "the diagonal of Trilu")[0]
     return (relax.op.triu if node.get_int("upper", 1) else relax.op.tril)(data, diagonal)
+
+
+@operator("EyeLike", since=9)
+def eye_like(node: Node, data: Expr) -> Expr:
+    """Ones on the diagonal ``k`` of a matrix of data's shape, zeros elsewhere."""
+    rows, columns = shape_of(data)
+    dtype = tensor_dtype_to_np_dtype(node.get_int("dtype", 0)).name if node.has("dtype") else dtype_of(data)
+    return constant(np.eye(rows, columns, node.get_int("k", 0), np.dtype(dtype)))
 
 
 def _reshape(node: Node, data: Expr, target: tuple[int, ...]) -> Expr:
