@@ -9,6 +9,7 @@ from typing import Any
 from tvm import te, tirx
 from tvm.tirx.script.builder import ir as T
 
+from .expressions import split_index
 from .loops import written
 from .operator import tensor_function
 
@@ -18,7 +19,7 @@ def determinant(x: te.Tensor) -> te.Tensor:
     """The determinants [*batch] of matrices [*batch, n, n], by elimination with row pivots, in double precision."""
     *batch, _, n = (int(size) for size in x.shape)
     count = math.prod(batch)
-    flat = te.compute((count, n, n), lambda b, i, j: x(*_split(b, batch), i, j), "matrices")
+    flat = te.compute((count, n, n), lambda b, i, j: x(*split_index(b, batch), i, j), "matrices")
 
     def write(inputs: Sequence[Any], out: Any) -> None:
         rows = T.alloc_buffer((n, n), "float64")
@@ -58,11 +59,3 @@ def _eliminate(rows: Any, total: Any, n: int, step: Any) -> None:
         with T.serial(0, n) as j:
             row = step + 1 + down
             T.buffer_store(rows, rows[row, j] - held[0] * rows[step, j], [row, j])
-
-
-def _split(index: Any, sizes: Sequence[int]) -> list[Any]:
-    parts = []
-    for size in reversed(sizes):
-        parts.append(te.floormod(index, size))
-        index = te.floordiv(index, size)
-    return parts[::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tvm import te, tirx
@@ -33,3 +34,12 @@ def half_even(value: Expr) -> Expr:
     rest = value - low
     odd = low - 2.0 * te.floor(low * 0.5)
     return low + tirx.Select(tirx.any(rest > 0.5, tirx.all(rest >= 0.5, odd > 0.5)), like(value, 1), like(value, 0))
+
+
+def split_index(index: Expr, sizes: Sequence[int]) -> list[Expr]:
+    """Return the indices along axes of a position in row-major order."""
+    parts = []
+    for size in reversed(sizes):
+        parts.append(te.floormod(index, size))
+        index = te.floordiv(index, size)
+    return parts[::-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tvm import te
+from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
@@ -22,4 +22,9 @@ def written(shape: Sequence[int], dtype: str, operands: Sequence[te.Tensor], wri
         # The attribute only holds the statements together.
         return builder.get().body
 
-    return te.extern([tuple(shape)], list(operands), body, name=name, dtype=[dtype])
+    # Buffers declared here begin where their memory does; those that te.extern declares may begin anywhere in it.
+    inputs = [tirx.decl_buffer(each.shape, each.dtype, f"{name}_{at}") for at, each in enumerate(operands)]
+    output = tirx.decl_buffer(tuple(shape), dtype, f"{name}_out")
+    return te.extern(
+        [tuple(shape)], list(operands), body, name=name, dtype=[dtype], in_buffers=inputs, out_buffers=[output]
+    )

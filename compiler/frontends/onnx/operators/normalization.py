@@ -47,7 +47,8 @@ def _batch_statistics(
     shape = (shape_of(data)[1],) + (1,) * (rank - 2)
     found = [node.emit(relax.op.mean(data, axes)), node.emit(relax.op.variance(data, axes))]
     scale, bias = node.reshape(scale, shape), node.reshape(bias, shape)
-    out = _normalized(node, data, *(node.reshape(each, shape) for each in found), scale, bias)
+    mean_here, variance_here = (node.reshape(each, shape) for each in found)
+    out = _normalized(node, data, mean_here, variance_here, scale, bias)
     running = [
         relax.op.add(
             node.emit(relax.op.multiply(old, node.const(keep, old))),

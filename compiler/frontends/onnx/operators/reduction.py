@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tvm import relax
 
+from .....passes.tensor_functions import call
 from .....tvm_names import dtype_of, shape_of
 from ..node import Node, positive_axis, rank_of
 from ..registry import RowFunction, operator
@@ -115,7 +116,11 @@ def cumulative_sum(node: Node, data: Expr, axis: Expr) -> Expr:
 @operator("CumProd", since=26)
 def cumulative_product(node: Node, data: Expr, axis: Expr) -> Expr:
     """Running products along an axis, ``exclusive`` of the element itself and in ``reverse`` where the node says so."""
-    return _running(node, data, axis, relax.op.cumprod)
+    return _running(node, data, axis, _products)
+
+
+def _products(data: Expr, axis: int, dtype: str, exclusive: bool) -> Expr:
+    return call("running_product", [data], axis=axis, exclusive=int(exclusive))
 
 
 def _running(node: Node, data: Expr, axis: Expr, make: Callable[..., Any]) -> Expr:

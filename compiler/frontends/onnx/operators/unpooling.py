@@ -35,7 +35,7 @@ def max_pool_indices(node: Node, data: Expr, window: Window, counts: tuple[int, 
     taps = np.array(list(itertools.product(*(range(size) for size in window.kernel)))) * window.dilation
     corners = np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, 1, len(spatial))
     places = corners + taps[None]
-    inside = ((places >= 0) & (places < spatial)).all(-1)
+    inside = np.all((places >= 0) & (places < spatial), axis=-1)
     # Column-major storage swaps the two innermost axes' strides, as the attribute's specification says.
     order = range(len(spatial)) if node.get_int("storage_order", 0) else reversed(range(len(spatial)))
     strides, step = np.ones(len(spatial), np.int64), 1
@@ -48,7 +48,7 @@ def max_pool_indices(node: Node, data: Expr, window: Window, counts: tuple[int, 
     seen = node.reshape(seen, (batch, channels, *read.shape))
     kind = np.dtype(dtype_of(data))
     lowest = -np.inf if kind.kind == "f" else np.iinfo(kind).min
-    seen = node.emit(relax.op.where(constant(inside), seen, node.const(lowest, data)))
+    seen = node.emit(relax.op.where(constant(np.asarray(inside)), seen, node.const(lowest, data)))
     best = node.emit(relax.op.argmax(seen, 3, keepdims=False))
     moved = node.emit(relax.op.take(constant((taps * strides).sum(-1)), best, 0, mode="fast"))
     origin = constant((corners[:, 0] * strides).sum(-1))
