@@ -73,10 +73,13 @@ def grid_sample(x: te.Tensor, grid: te.Tensor, *, mode: str, padding: str, align
 
 def _inside(value: Expr, size: int, edges: tuple[float, float], padding: str) -> Expr:
     """Return a place as near to the data as the taps need it, so that no place overflows an index."""
+    low, high = edges
     if padding == "reflection":
-        value = _reflected(value, *edges)
-    margin = 0 if padding == "border" else 4
-    return clamped(value, -margin, size - 1 + margin)
+        value = _reflected(value, low, high)
+    elif padding == "border":
+        outside = tirx.any(value < low, value > high)
+        value = tirx.Select(outside, clamped(value, 0, size - 1), value)
+    return clamped(value, -4, size + 3)
 
 
 def _tap(index: Expr, size: int, edges: tuple[float, float], padding: str) -> Expr:

@@ -46,8 +46,13 @@ _SHAPE_DATA = 1024
 #: A tensor of more elements than this is a mistake, or an attack.
 _MOST_ELEMENTS = 2**40
 
-#: Operators whose result's shape onnx infers wrongly before opset 22: it counts windows that begin in the end padding.
-_SHAPE_UNSURE = frozenset({"AveragePool", "LpPool", "MaxPool"})
+#: Operators whose result's shape onnx infers wrongly: before opset 22 it counts windows that begin in the end padding,
+#: and it takes STFT to be two-sided where the model does not say.
+_SHAPE_UNSURE = frozenset({"AveragePool", "LpPool", "MaxPool", "STFT"})
+
+#: Operators whose constant operands may be tensors of one element, which onnx's inference refuses where it is a scalar
+#: that the specification names.
+_STRICTLY_INFERRED = frozenset({"Range"})
 
 
 def import_onnx(path: str | Path, input_shapes: Mapping[str, tuple[int | str, ...]] | None = None) -> ImportedModel:
@@ -104,7 +109,8 @@ class _Importer:
     def run(self, inputs: Sequence[TensorSpec], sequences: dict[str, list[str]]) -> ImportedModel:
         """Build the module; ``sequences`` names the inputs of which sequences are made."""
         scope: dict[str, Value] = {t.name: to_array(self.path, t) for t in self.graph.initializer}
-        scope.update((spec.name, self.builder.parameter(spec)) for spec in inputs)
+        # What has no elements is known before it is given.
+        scope.update((spec.name, _folded(self.builder.parameter(spec))) for spec in inputs)
         join_inputs(scope, sequences)
         self._walk(self.nodes, scope, self.opsets, None)
         values = [(value.name, self._result(scope, value.name)) for value in self.graph.output]
@@ -113,9 +119,6 @@ class _Importer:
         outputs = tuple(
             TensorSpec(name, shape_of(expr), dtype_of(expr)) for (name, _), expr in zip(named, results, strict=True)
         )
-        for output in outputs:
-            if 0 in output.shape:
-                raise UserError(f"{self.path}: output '{output.name}' of shape {list(output.shape)} has no elements")
         signature = Signature(tuple(inputs), outputs)
         return ImportedModel(identifier(self.path.stem), self.builder.module(results), signature, self.builder.origins)
 
@@ -245,6 +248,8 @@ class _Importer:
         try:
             inferred = inferred_types(node, types, small, opsets)
         except onnx.shape_inference.InferenceError as error:
+            if node.op_type in _STRICTLY_INFERRED and len(arrays) == len(types):
+                return {}
             raise UserError(f"its operands do not fit it: {condensed(error)}") from error
         for name, each in inferred.items():
             dims = [dim for dim in static_dims(each) or () if dim is not None]

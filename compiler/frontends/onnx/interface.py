@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from ....dims import bounds
 from ....errors import UserError
 from ....input_shapes import WrittenDim, read_shapes, resolve
 from ....registry import nearest
-from ....shapes import symbols_of, upper_shape
+from ....shapes import symbols_of
 from ....signature import TensorSpec
 
 Shape = tuple[int, ...]
@@ -157,10 +156,8 @@ def _spec(path: Path, value: ValueInfoProto, dims: Sequence[Dim] | None) -> Tens
     dtype = numpy_dtype(value.type.tensor_type.elem_type)
     if dtype is None:
         raise UserError(f"{path}: input '{value.name}' holds strings or untyped elements, which cannot be compiled")
-    if any(bounds(dim)[0] < 0 for dim in shape) or math.prod(upper_shape(shape)) == 0:
-        raise UserError(
-            f"{path}: input '{value.name}' of shape {_written(shape)} has no elements; nothing can be compiled for it"
-        )
+    if any(bounds(dim)[0] < 0 for dim in shape):
+        raise UserError(f"{path}: input '{value.name}' of shape {_written(shape)} has negative dimensions")
     return TensorSpec(value.name, shape, dtype)
 
 

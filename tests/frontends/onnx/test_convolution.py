@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,3 +81,14 @@ def test_transposed(attributes: dict[str, Any]) -> None:
 
 def test_transposed_over_one_axis() -> None:
     check_node("ConvTranspose", {"x": normal(1, 4, 7)}, {"w": normal(4, 3, 4)}, atol=ATOL, strides=[2], pads=[1, 1])
+
+
+def test_transposed_volumes_and_weights_that_are_no_constants() -> None:
+    data, weight = normal(2, 4, 5, 6, 4), normal(4, 3, 2, 3, 3, seed=1)
+    check_node("ConvTranspose", {"x": data, "w": weight}, strides=[2, 1, 3], pads=[1, 0, 1, 0, 1, 1],
+               output_padding=[1, 0, 2], atol=1e-4)  # fmt: skip
+    check_node("ConvTranspose", {"x": data, "w": weight}, strides=[2, 1, 3], group=2, dilations=[1, 2, 1], atol=1e-4)
+    flat = {"x": data[..., 0], "w": np.ascontiguousarray(weight[..., 0])}
+    check_node("ConvTranspose", flat, strides=[2, 3], group=2, dilations=[3, 2], pads=[1, 0, 2, 1], atol=1e-4)
+    line = {"x": data[..., 0, 0], "w": np.ascontiguousarray(weight[..., 0, 0]), "b": normal(3)}
+    check_node("ConvTranspose", line, strides=[2], dilations=[3], pads=[2, 1], atol=1e-4)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_models import check_node, normal, operator_names
-
-from tilewright.errors import UserError
+from onnx import helper
+from onnx_models import check_node, import_model, model_of, normal, operator_names
+from relax_runner import run_module
 
 ATOL = 1e-5
 
@@ -27,9 +27,21 @@ def test_batch(shape: tuple[int, ...], opset: int) -> None:
     assert operator_names(imported) == ["nn.batch_norm"]
 
 
-def test_training_is_refused() -> None:
-    with pytest.raises(UserError, match="in training mode is not supported: export the model for inference"):
-        check_node("BatchNormalization", {"x": normal(2, 3, 4)}, _statistics(3), outputs=3, training_mode=1)
+def test_statistics_of_the_batch() -> None:
+    inputs = {"x": normal(4, 3, 5, 2), "s": normal(3, seed=1), "b": normal(3, seed=2), "m": normal(3, seed=3)}
+    inputs["v"] = np.abs(normal(3, seed=4))
+    check_node("BatchNormalization", inputs, outputs=3, training_mode=1, momentum=0.7, epsilon=1e-3, atol=1e-5)
+
+
+def test_statistics_for_each_element() -> None:
+    """Before opset 9: onnxruntime has no such kernel."""
+    inputs = {"x": normal(4, 3, 2), **{name: normal(3, 2, seed=at) for at, name in enumerate("sbm")}}
+    inputs["v"] = np.abs(normal(3, 2, seed=4))
+    node = helper.make_node("BatchNormalization", list(inputs), ["y"], spatial=0)
+    imported = import_model(model_of([node], inputs, opset=7))
+    (result,) = run_module(imported.module, list(inputs.values()))
+    expected = (inputs["x"] - inputs["m"]) / np.sqrt(inputs["v"] + 1e-5) * inputs["s"] + inputs["b"]
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("axis", "tail"), [(-1, (6,)), (1, (5, 6)), (0, (4, 5, 6))])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_models import check_node, normal
-
-from tilewright.errors import UserError
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+from onnx_models import check_node, check_reference, model_of, normal
 
 
 @st.composite
@@ -72,6 +72,20 @@ def test_integers() -> None:
     check_node("MaxPool", {"x": np.arange(64, dtype="int8").reshape(1, 1, 8, 8)}, kernel_shape=[2, 2])
 
 
-def test_indices_are_refused() -> None:
-    with pytest.raises(UserError, match="node MaxPool 'y0': the indices of MaxPool are not supported"):
-        check_node("MaxPool", {"x": normal(1, 1, 8, 8)}, kernel_shape=[2, 2], outputs=2)
+@pytest.mark.parametrize("storage_order", [0, 1])
+def test_indices(storage_order: int) -> None:
+    data = normal(2, 3, 7, 6)
+    check_node("MaxPool", {"x": data}, outputs=2, kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1],
+               dilations=[1, 2], storage_order=storage_order)  # fmt: skip
+    check_node("MaxPool", {"x": normal(2, 3, 9)}, outputs=2, kernel_shape=[4], ceil_mode=1, strides=[3])
+    check_node("MaxPool", {"x": normal(2, 3, 4, 5, 3)}, outputs=2, kernel_shape=[2, 2, 2], strides=[2, 2, 1])
+
+
+def test_unpooling() -> None:
+    data = normal(2, 3, 6, 6)
+    pooled = ReferenceEvaluator(
+        model_of([helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2], strides=[2, 2])], {"x": data})
+    ).run(None, {"x": data})
+    inputs = dict(zip("xi", pooled, strict=True))
+    check_node("MaxUnpool", inputs, kernel_shape=[2, 2], strides=[2, 2])
+    check_reference("MaxUnpool", inputs, {"s": np.array([2, 3, 7, 8])}, kernel_shape=[2, 2], strides=[2, 2])

@@ -8,7 +8,7 @@ import numpy as np
 from tvm import relax
 
 from .....errors import UserError
-from .....tvm_names import shape_of
+from .....tvm_names import is_constant, shape_of
 from ..node import Node, constant
 from ..registry import operator
 from ..windows import Window, window_of
@@ -40,31 +40,81 @@ def conv(node: Node, data: Expr, weight: Expr, bias: Expr | None = None) -> Expr
 
 @operator("ConvTranspose")
 def conv_transpose(node: Node, data: Expr, weight: Expr, bias: Expr | None = None) -> Expr:
-    """Transposed convolution of one or two spatial axes; ``output_shape`` and ``auto_pad`` become padding.
+    """Transposed convolution of one to three spatial axes; ``output_shape`` and ``auto_pad`` become padding.
 
-    Dilation is written into the weight, which must then be constant.
+    Dilation is written into a constant weight. What the operator of two spatial axes does not take becomes a plain
+    convolution of data with zeros between its elements.
     """
     shape = shape_of(data)
-    if len(shape) not in (3, 4):
+    if len(shape) not in (3, 4, 5):
         raise UserError(f"transposed convolutions of {len(shape) - 2} spatial axes are not supported")
     rank = len(shape) - 2
     dilation = node.get_ints("dilations", (1,) * rank)
-    if any(step != 1 for step in dilation):
-        weight = _dilated(node, weight, dilation)
+    if is_constant(weight) and any(step != 1 for step in dilation):
+        weight, dilation = _dilated(node, weight, dilation), (1,) * rank
     strides = node.get_ints("strides", (1,) * rank)
-    begin, end, extra = _transposed_padding(node, shape[2:], shape_of(weight)[2:], strides)
-    if rank == 1:
-        data, weight = _as_image(node, data), _as_image(node, weight)
-        begin, end, extra, strides = (0, *begin), (0, *end), (0, *extra), (1, *strides)
-    groups = node.get_int("group", 1)
-    kernel = shape_of(weight)[2:]
+    kernel = tuple((size - 1) * step + 1 for size, step in zip(shape_of(weight)[2:], dilation, strict=True))
+    begin, end, extra = _transposed_padding(node, shape[2:], kernel, strides)
     # An end that the padding would extend rather than crop is appended by output_padding, which is not padding twice.
     extra = tuple(more + max(-last, 0) for more, last in zip(extra, end, strict=True))
-    padding = tuple(begin) + tuple(max(last, 0) for last in end)
-    if any(more >= max(step, 1) for more, step in zip(extra, strides, strict=True)) or min(padding) < 0:
-        raise UserError(f"output padding {extra} beyond the strides {strides} is not supported (kernel {kernel})")
-    out = node.emit(relax.op.nn.conv2d_transpose(data, weight, strides, padding, extra, (1, 1), groups))
+    window = Window(
+        shape_of(weight)[2:], tuple(strides), tuple(dilation), tuple(begin), tuple(max(each, 0) for each in end)
+    )
+    beyond = any(more >= max(step, 1) for more, step in zip(extra, strides, strict=True)) or min(begin) < 0
+    if rank == 3 or beyond or any(step != 1 for step in dilation):
+        return _finish(node, _stuffed_conv(node, data, weight, window, extra), bias, len(shape))
+    if rank == 1:
+        data, weight, window, extra = _as_image(node, data), _as_image(node, weight), _image_window(window), (0, *extra)
+    groups = node.get_int("group", 1)
+    out = node.emit(relax.op.nn.conv2d_transpose(data, weight, window.strides, window.padding, extra, (1, 1), groups))
     return _finish(node, out, bias, len(shape))
+
+
+def _stuffed_conv(node: Node, data: Expr, weight: Expr, window: Window, extra: tuple[int, ...]) -> Expr:
+    """Return a transposed convolution as a convolution with the weight mirrored and its channels exchanged."""
+    groups = node.get_int("group", 1)
+    inner, outer, *kernel = shape_of(weight)
+    axes = range(len(kernel))
+    for axis in axes:
+        data = _stuffed(node, data, axis + 2, window.strides[axis])
+        reach = window.extent[axis] - 1
+        before, after = reach - window.begin[axis], reach - window.end[axis] + extra[axis]
+        data = _fitted(node, data, axis + 2, before, after)
+    parts = node.reshape(weight, (groups, inner // groups, outer, *kernel))
+    swapped = node.transpose(parts, (0, 2, 1, *(axis + 3 for axis in axes)))
+    mirrored = node.reshape(swapped, (groups * outer, inner // groups, *kernel))
+    for axis in axes:
+        mirrored = node.emit(relax.op.flip(mirrored, axis + 2)) if kernel[axis] > 1 else mirrored
+    dilation, ones = window.dilation, (1,) * len(kernel)
+    if len(kernel) == 1:
+        data, mirrored, dilation, ones = _as_image(node, data), _as_image(node, mirrored), (1, *dilation), (1, 1)
+    make = relax.op.nn.conv3d if len(kernel) == 3 else relax.op.nn.conv2d
+    return node.emit(make(data, mirrored, ones, (0,) * (2 * len(ones)), dilation, groups))
+
+
+def _stuffed(node: Node, data: Expr, axis: int, stride: int) -> Expr:
+    """Return data with ``stride - 1`` zeros between its elements along an axis."""
+    shape = shape_of(data)
+    if stride == 1:
+        return data
+    apart = node.reshape(data, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
+    widths = [0] * (2 * (axis + 1)) + [0, stride - 1] + [0] * (2 * (len(shape) - axis - 1))
+    padded = node.emit(relax.op.nn.pad(apart, widths, "constant", 0.0))
+    joined = node.reshape(padded, (*shape[:axis], shape[axis] * stride, *shape[axis + 1 :]))
+    return _fitted(node, joined, axis, 0, 1 - stride)
+
+
+def _fitted(node: Node, data: Expr, axis: int, before: int, after: int) -> Expr:
+    """Return data with zeros added before and after an axis, or elements cut off where a width is negative."""
+    rank, size = len(shape_of(data)), shape_of(data)[axis]
+    if before < 0 or after < 0:
+        cut = relax.op.strided_slice(data, [axis], [max(-before, 0)], [size - max(-after, 0)])
+        data = node.emit(cut)
+    if before <= 0 and after <= 0:
+        return data
+    widths = [0] * (2 * rank)
+    widths[2 * axis : 2 * axis + 2] = [max(before, 0), max(after, 0)]
+    return node.emit(relax.op.nn.pad(data, widths, "constant", 0.0))
 
 
 def _finish(node: Node, out: Expr, bias: Expr | None, rank: int) -> Expr:

@@ -72,6 +72,5 @@ def _weighted(node: Node, counts: Expr) -> Expr:
     if mode == "TF" or not node.has("weights"):
         return counts
     weights = np.zeros(shape_of(counts)[1], np.float32)
-    given = node.get_floats("weights", ())
-    weights[: len(given)] = given[: len(weights)]
+    weights[list(node.get_ints("ngram_indexes", ()))] = node.get_floats("weights", ())
     return node.emit(relax.op.multiply(counts, constant(weights)))

@@ -45,12 +45,6 @@ def gemm(node: Node, a: Expr, b: Expr, c: Expr | None = None) -> Expr:
     return relax.op.add(out, c)
 
 
-@operator("Einsum")
-def einsum(node: Node, *operands: Expr) -> Expr:
-    """Einstein summation, the equation as in numpy.einsum."""
-    return relax.op.einsum(list(operands), node.get_string("equation", "").replace(" ", ""))
-
-
 @operator("Det", since=11)
 def det(node: Node, data: Expr) -> Expr:
     """The determinants of square matrices."""
