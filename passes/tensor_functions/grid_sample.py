@@ -73,12 +73,8 @@ def grid_sample(x: te.Tensor, grid: te.Tensor, *, mode: str, padding: str, align
 
 def _inside(value: Expr, size: int, edges: tuple[float, float], padding: str) -> Expr:
     """Return a place as near to the data as the taps need it, so that no place overflows an index."""
-    low, high = edges
     if padding == "reflection":
-        value = _reflected(value, low, high)
-    elif padding == "border":
-        outside = tirx.any(value < low, value > high)
-        value = tirx.Select(outside, clamped(value, 0, size - 1), value)
+        value = _reflected(value, *edges)
     return clamped(value, -4, size + 3)
 
 
