@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint coverage bench bench-x86 clean
+.PHONY: help demo test lint coverage bench bench-x86 conformance clean
 
 help:
 	@echo "make demo      compile a trained model, run it on its test images, compare with onnxruntime"
@@ -13,6 +13,7 @@ help:
 	@echo "make coverage  test and report the lines no test runs"
 	@echo "make bench     compile real models, compare outputs and speed with onnxruntime (takes many minutes)"
 	@echo "make bench-x86 the same beside five other runtimes, in an environment of its own (takes an hour)"
+	@echo "make conformance  every backend test of onnx, compiled and run; the table is build/conformance.csv"
 	@echo "make clean     remove what was built"
 
 $(BIN)/python:
@@ -61,6 +62,10 @@ bench: $(VENV)/.bench
 
 bench-x86: .venv-peers/.peers
 	.venv-peers/bin/python -m benchmarks.x86
+
+conformance: $(VENV)/.test
+	@mkdir -p build
+	$(BIN)/python -m benchmarks.conformance --failures --csv build/conformance.csv
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
