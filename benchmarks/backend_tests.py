@@ -92,8 +92,9 @@ def cases(kinds: Sequence[str] = KINDS) -> Iterator[Case]:
             warnings.simplefilter("ignore")
             found = load_model_tests(kind=kind)
         for case in sorted(found, key=lambda each: str(each.name)):
-            model = case.model if case.model is not None else onnx.load(Path(case.model_dir) / "model.onnx")
-            data = case.data_sets if case.data_sets is not None else _stored(Path(case.model_dir), model)
+            folder = Path(case.model_dir or "")
+            model = case.model if case.model is not None else onnx.load(folder / "model.onnx")
+            data = case.data_sets if case.data_sets is not None else _stored(folder, model)
             yield Case(kind, case.name, model, data, case.rtol, case.atol)
 
 
