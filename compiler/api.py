@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..registry import nearest
 from ..schedules.template import ACCURACIES
 from ..targets.database import load_target
-from .frontends import import_model
+from .frontends import LiveModel, ModelSource, import_model
 from .package.artifact import Artifact
 from .phases import PHASES
 from .pipeline import Observer, PhaseContext, PhaseEvent, run_phases
@@ -38,6 +39,8 @@ class CompileRequest:
         jobs: how many processes compile kernels; 0 for one per processor.
         name: the model's name inside the library; None for the file's.
         stop_after: the last phase to run; None for all.
+        module: "path.py:factory", which makes the module whose weights a PyTorch state dict holds.
+        live: a module in memory, in place of the file; ``model`` is its name.
     """
 
     model: Path
@@ -49,6 +52,13 @@ class CompileRequest:
     jobs: int = 0
     name: str | None = None
     stop_after: str | None = None
+    module: str | None = None
+    live: LiveModel | None = None
+
+    @property
+    def source(self) -> ModelSource:
+        """What the frontends are asked for."""
+        return ModelSource(self.model, self.input_shapes, self.module, self.live)
 
 
 def compile_model(request: CompileRequest, observe: Observer | None = None) -> Artifact | None:
@@ -68,7 +78,7 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
     _refuse_unknown_words(request)
     target = load_target(request.target)
     start = time.perf_counter()
-    imported = import_model(request.model, request.input_shapes)
+    imported = import_model(request.source)
     note(PhaseEvent("import", time.perf_counter() - start, imported.module))
     last = PHASE_NAMES.index(request.stop_after) if request.stop_after else len(PHASE_NAMES)
     phases = [phase for phase in PHASES if PHASE_NAMES.index(phase.name) <= last]
@@ -102,8 +112,11 @@ def _refuse_unknown_words(request: CompileRequest) -> None:
 
 
 def compile(  # noqa: A001 - the word users expect
-    model: str | Path,
+    model: Any,
+    example_inputs: tuple[Any, ...] | Mapping[str, Any] | None = None,
     *,
+    dynamic_shapes: Any = None,
+    module: str | None = None,
     target: str = "host",
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     format: str = "so",  # noqa: A002
@@ -111,9 +124,23 @@ def compile(  # noqa: A001 - the word users expect
     accuracy: str = "default",
     jobs: int = 0,
 ) -> Artifact:
-    """Compile a model file: ``tilewright.compile("model.onnx").save("model.so")``."""
+    """Compile a model: ``tilewright.compile("model.onnx").save("model.so")``.
+
+    Args:
+        model: a file, or a ``torch.nn.Module`` or ``torch.export.ExportedProgram``; a module is compiled for inference.
+        example_inputs: of a module, the arguments of one call, by position or by name.
+        dynamic_shapes: of a module, which dimensions may change, as ``torch.export.export`` takes it.
+        module: "path.py:factory" for a file of weights, as of :class:`CompileRequest`, where the others are explained.
+
+    Raises UserError for whatever the user can mend.
+    """
+    live = None if isinstance(model, (str, Path)) else LiveModel(model, example_inputs, dynamic_shapes)
+    if live is None and (example_inputs is not None or dynamic_shapes is not None):
+        raise UserError(f"'{model}' is a file: example_inputs and dynamic_shapes are for modules in memory")
+    path = Path(type(model).__name__) if live else Path(model)
+    shapes = dict(input_shapes or {})
     artifact = compile_model(
-        CompileRequest(Path(model), target, dict(input_shapes or {}), format, optimization, accuracy, jobs)
+        CompileRequest(path, target, shapes, format, optimization, accuracy, jobs, module=module, live=live)
     )
     assert artifact is not None
     return artifact

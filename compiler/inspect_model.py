@@ -11,6 +11,7 @@ import onnx
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from ..signature import TensorSpec
+from .frontends import ModelSource, onnx_file
 from .frontends.onnx.functions import live_nodes, unsupported_nodes
 from .frontends.onnx.loading import load_model
 from .frontends.onnx.registry import normal_domain
@@ -45,8 +46,9 @@ class ModelContents:
 
 
 def inspect_model(path: Path) -> ModelContents:
-    """Read an ONNX file. Raises UserError when it cannot be read or is no model."""
-    model = load_model(path)
+    """Read a model: an ONNX file, or one that converts to it. Raises UserError when it cannot be read."""
+    with onnx_file(ModelSource(path)) as file:
+        model = load_model(file)
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
     opsets = {normal_domain(entry.domain): entry.version for entry in model.opset_import}

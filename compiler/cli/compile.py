@@ -11,6 +11,7 @@ from ...schedules.template import ACCURACIES
 from ..api import FORMATS, PHASE_NAMES, CompileRequest, compile_model
 from ..dump import Dumper
 from ..files import check_writable
+from ..frontends import onnx_file
 from ..package.artifact import Artifact, Report
 from ..pipeline import PhaseEvent
 from ..verify import Tolerance, require_passed, verify_artifact
@@ -31,6 +32,9 @@ Examples:
   tilewright compile bert.onnx --input-shapes "input_ids:[1,128];attention_mask:[1,128]"
   tilewright compile model.onnx --target x86-64-v3 -o build/model.so
   tilewright compile model.onnx --verify
+  tilewright compile model.pt2
+  tilewright compile net.py:make_model
+  tilewright compile weights.pth --module net.py:make_model
   tilewright compile model.onnx --stop-after fuse --dump all"""
 )
 @click.argument("model", type=PATH)
@@ -47,6 +51,7 @@ Examples:
     show_default=True,
     help="so: shared library; static: archive and header; obj: one object and header; c: sources and kernel objects.",
 )
+@click.option("--module", help="path.py:factory, the PyTorch module whose weights MODEL, a state dict, holds.")
 @click.option("--name", help="The model's name inside the library; the file's when left out.")
 @click.option("-O", "--opt", type=click.IntRange(0, 3), default=3, show_default=True, help="How much to optimize.")
 @click.option(
@@ -78,6 +83,7 @@ def command(
     output: Path | None,
     input_shapes: tuple[tuple[tuple[str, tuple[WrittenDim, ...]], ...], ...],
     kind: str,
+    module: str | None,
     name: str | None,
     opt: int,
     accuracy: str,
@@ -89,8 +95,10 @@ def command(
     rtol: float | None,
     atol: float | None,
 ) -> None:
-    """Compile MODEL, an ONNX file, to one self-contained native library.
+    """Compile MODEL to one self-contained native library.
 
+    MODEL is an ONNX file, a PyTorch .pt2 file, path.py:factory (a function that returns a PyTorch module and example
+    inputs), a PyTorch state dict with --module, or a tree library's file.
     The library holds code, weights and runtime, and needs libc and libm only.
     """
     if (rtol is not None or atol is not None) and not verify:
@@ -98,7 +106,16 @@ def command(
     if verify and (kind != "so" or stop_after):
         raise click.UsageError("--verify runs the library: it needs --format so, and no --stop-after")
     request = CompileRequest(
-        model, target, merge_shapes(input_shapes), kind, opt, accuracy, jobs, name=name, stop_after=stop_after
+        model,
+        target,
+        merge_shapes(input_shapes),
+        kind,
+        opt,
+        accuracy,
+        jobs,
+        name=name,
+        stop_after=stop_after,
+        module=module,
     )
     path = output or Path(model.stem + _SUFFIXES[kind])
     if not stop_after:
@@ -134,8 +151,8 @@ def _compile(request: CompileRequest, dumper: Dumper, state: State) -> tuple[Art
 
 
 def _verify(artifact: Artifact, request: CompileRequest, tolerance: Tolerance, state: State) -> None:
-    with progress("comparing with onnxruntime", None, quiet=state.quiet):
-        errors = verify_artifact(artifact, request.model, tolerance)
+    with progress("comparing with onnxruntime", None, quiet=state.quiet), onnx_file(request.source) as path:
+        errors = verify_artifact(artifact, path, tolerance)
     if not state.quiet:
         print_table(
             ("output", ">max abs error", ">relative to max", ">allowed", ""),

@@ -35,7 +35,7 @@ Examples:
 @common_options
 @click.pass_obj
 def command(state: State, file: Path, check: bool, as_json: bool) -> None:
-    """Show what is in FILE: a compiled library, which is not loaded, or an ONNX model."""
+    """Show what is in FILE: a compiled library, which is not loaded, or a model (ONNX, PyTorch)."""
     if _is_library(file):
         from ..inspect_library import inspect_library
 

@@ -1,41 +1,36 @@
-"""Frontends: a model file to an ImportedModel."""
+"""Frontends: a model file, or a framework's module, to an ImportedModel."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ...errors import UserError
+from .conversion import converted
+from .formats import format_of
 from .model import ImportedModel
+from .source import LiveModel, ModelSource, Shapes
 
-#: Files that unpickle: reading one would run whatever code its author put there.
-_PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".joblib")
-#: Files of tree libraries: XGBoost's JSON and UBJSON, LightGBM's text.
-_TREES = (".json", ".ubj", ".txt")
+__all__ = ["ImportedModel", "LiveModel", "ModelSource", "Shapes", "import_model", "onnx_file"]
 
 
-def _numbers(path: Path, shapes: Mapping[str, tuple[int | str, ...]]) -> dict[str, tuple[int, ...]]:
-    found = {}
-    for name, shape in shapes.items():
-        found[name] = tuple(dim for dim in shape if isinstance(dim, int))
-        if len(found[name]) < len(shape):
-            raise UserError(f"{path}: the shape of '{name}' takes numbers only for models of this kind: give sizes")
-    return found
+def import_model(source: ModelSource) -> ImportedModel:
+    """Import a model by the frontend for its kind.
 
-
-def import_model(path: Path, input_shapes: Mapping[str, tuple[int | str, ...]]) -> ImportedModel:
-    """Import a model file by the frontend for its kind.
-
-    Raises UserError for a file that no frontend takes.
+    Raises UserError for a model that no frontend takes.
     """
-    if path.suffix.lower() in _PICKLED:
-        raise UserError(
-            f"'{path}' is a pickle file, which can run code when it is read: export the model to ONNX and compile that"
-        )
-    if path.suffix.lower() in _TREES:
-        from .trees import import_trees
+    return format_of(source).read(source)
 
-        return import_trees(path, _numbers(path, input_shapes))
-    from .onnx import import_onnx
 
-    return import_onnx(path, input_shapes)
+@contextmanager
+def onnx_file(source: ModelSource) -> Iterator[Path]:
+    """Yield a model as an ONNX file, for tools that read nothing else: the file itself, or its conversion for a while.
+
+    Raises UserError for a model that cannot be converted.
+    """
+    convert = format_of(source).convert
+    if convert is None:
+        yield source.path
+        return
+    with converted(source, convert) as (path, _):
+        yield path
