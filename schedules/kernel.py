@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
+from ..dims import Dim
 from ..tvm_names import expressions
 from ..workload import Workload
 from .access import inside, load, stored_indices
@@ -73,16 +74,28 @@ def writing(work: Workload) -> Iterator[Kernel]:
 def balanced(extent: int, limit: int) -> list[tuple[int, int]]:
     """Cut an extent into the fewest pieces not above a limit, as even as possible.
 
-    Returns at most two runs as (size, count): 17 by 14 gives [(9, 1), (8, 1)]; 56 by 14 gives [(14, 4)].
+    Returns at most two runs as (size, count): 17 by 14 gives [(9, 1), (8, 1)]; 56 by 14 gives [(14, 4)]. An extent known
+    only at run time gives whole pieces, then each power of two at most once: n by 12 gives n // 12 pieces of twelve, and
+    of 8, 4, 2 and 1 none or one.
     """
+    if isinstance(extent, Dim):
+        powers = [1 << each for each in reversed(range((limit - 1).bit_length()))]
+        sizes = [(limit, extent // limit)]
+        rest = extent % limit
+        for size in powers:
+            sizes.append((size, rest // size))
+            rest = rest % size
+        return [run for run in sizes if run[1] != 0]
     pieces = -(-extent // limit)
     size, larger = divmod(extent, pieces)
     return [run for run in ((size + 1, larger), (size, pieces - larger)) if run[1]]
 
 
 def unrolled_loop(extent: int, unroll: int) -> list[tuple[int, int, int]]:
-    """Cut a loop into (start, steps, unroll): whole steps first, then the rest as one."""
+    """Cut a loop into (start, steps, unroll): whole steps first, then the rest as one, or one by one where it varies."""
     steps, rest = divmod(extent, unroll)
+    if isinstance(extent, Dim):
+        return [run for run in ((0, steps, unroll), (steps * unroll, rest, 1)) if run[1] != 0]
     return [run for run in ((0, steps, unroll), (steps * unroll, 1, rest)) if run[1] * run[2]]
 
 

@@ -141,7 +141,7 @@ def choose_layouts(work: Workload, target: Target, accuracy: str = "default") ->
             wish = each.layouts(work, target)
         except (NotApplicable, Undecided):
             continue
-        wishes.append((each.cost(wish, target) if each.cost else 0.0, wish))
+        wishes.append((each.cost(wish.at_bounds(), target) if each.cost else 0.0, wish))
     return min(wishes, key=lambda wish: wish[0])[1] if wishes else None
 
 

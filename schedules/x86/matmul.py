@@ -9,32 +9,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
+from ...dims import Dim, bounds, upper
 from ...knobs import Knobs
 from ...layout import Layout
+from ...shapes import is_static
 from ...targets.target import Target
-from ...workload import Workload
+from ...workload import TensorType, Workload, attributes
 from ..access import broadcast_indices
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..template import NotApplicable, template
+from ..vectors import extent
 from .register_tile import EXACT_DEPTH, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, prefetch, tile_shape
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
 Expr = Any
+#: Runs of tiles: (first, size, count).
+Tiles = list[tuple[int, int, int]]
+#: Over so many row tiles the next panel is fetched where only a run knows how many there are.
+_TURNS = 8
 #: The attribute by which a workload asks for another algorithm than the ordinary one.
 ALGORITHM = "algorithm"
 
 
 def pack_second(work: Workload, target: Target) -> Workload:
     """Ask for a packed second operand when it is one matrix: panels of one vector of columns."""
-    if len(work.inputs[1].shape) != 2:
+    if len(work.inputs[1].shape) != 2 or not is_static(work.inputs[1].shape):
         raise NotApplicable
     axes = "KN" if work.attr("b_axes") == (0, 1) else "NK"
     packed = Layout(axes, f"NK{target.lanes()}n")
@@ -86,7 +93,7 @@ def cost(work: Workload, target: Target) -> float:
     return rows * product.depth * -(-product.columns // target.lanes()) / MULTIPLY_ADDS_PER_CYCLE
 
 
-@template("matmul", arch="x86", dtypes=("float32",), layouts=pack_second, cost=cost)
+@template("matmul", arch="x86", dtypes=("float32",), layouts=pack_second, cost=cost, symbolic=True)
 def packed_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep rows x columns of the result in registers while the depth streams past.
 
@@ -95,11 +102,12 @@ def packed_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """
     if {operand.dtype for operand in work.inputs[:2]} != {"float32"} or ALGORITHM in dict(work.attrs):
         raise NotApplicable
+    work = work if work.is_static else with_rows_folded(work)
     product = Product.of(work)
     if len(product.b_shape) == 2 and work.inputs[1].layout is None:
         raise NotApplicable
     rows, columns = tile_shape(target)
-    few = product.rows <= rows // 2
+    few = upper(product.rows) <= rows // 2
     vectors = knobs.choice("vectors", (1, 2, 3, 4, 6, 8), default=4 if few else columns)
     tile = knobs.choice("tile", range(1, 16), default=rows)
     unroll = knobs.choice("unroll", (1, 2, 4, 8, 16), default=8 if few else 4)
@@ -107,6 +115,43 @@ def packed_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
         _Writer(kernel, product, target, vectors, tile, unroll).write()
     assert kernel.function is not None
     return kernel.function
+
+
+def with_rows_folded(work: Workload) -> Workload:
+    """Return a product with one matrix as one of two dimensions: rows that only a run counts need no division then.
+
+    x [batch, seq, K] w [K, N] + bias [N] + residual [batch, seq, N]  -->  x [batch seq, K], residual [batch seq, N]
+
+    It stays as it is where an operand of the epilogue varies along some of the leading dimensions only.
+    """
+    a, result = work.inputs[0].shape, work.output.shape
+    natural = all(axes == tuple(range(len(axes))) for axes in (work.attr("a_axes"), work.attr("out_axes")))
+    if not natural or len(work.inputs[1].shape) != 2 or len(a) == 2:
+        return work
+
+    def folded(operand: TensorType) -> TensorType | None:
+        lead = operand.shape[:-1]
+        if lead == result[:-1]:
+            return replace(operand, shape=(math.prod(lead), operand.shape[-1]))
+        return replace(operand, shape=operand.shape[-1:]) if all(size == 1 for size in lead) else None
+
+    extra = [folded(each) if each.shape else each for each in work.inputs[2:]]
+    if None in extra:
+        return work
+    first, output = (replace(each, shape=(math.prod(each.shape[:-1]), each.shape[-1])) for each in (
+        work.inputs[0], work.output))  # fmt: skip
+    attrs = attributes(dict(work.attrs) | {"a_axes": (0, 1), "out_axes": (0, 1)})
+    inputs = (first, work.inputs[1], *(each for each in extra if each))
+    return replace(work, inputs=inputs, outputs=(output,), attrs=attrs)
+
+
+def depth_parts(depth: int) -> Tiles:
+    """Return the parts (first, size, count) that a depth is summed in."""
+    if not isinstance(depth, Dim):
+        return starts(balanced(depth, EXACT_DEPTH))
+    whole = depth // EXACT_DEPTH
+    parts = [(0, EXACT_DEPTH, whole), (whole * EXACT_DEPTH, depth % EXACT_DEPTH, 1)]
+    return [part for part in parts if part[1] != 0 and part[2] != 0]
 
 
 class _Writer:
@@ -131,23 +176,32 @@ class _Writer:
         columns = starts(balanced(self.blocks, self.vectors))
         row_tiles = starts(balanced(product.rows, self.tile))
         if self.packs:
-            with T.parallel(0, batches) as index:
+            with T.parallel(0, extent(batches)) as index:
                 batch = unravel(index, product.batch)
-                self.panel = T.alloc_buffer((self.blocks, product.depth, self.lanes), "float32")
+                # One block more than there is at the most: where no column is left over, the zeros go there.
+                blocks = upper(self.blocks) + isinstance(self.blocks, Dim)
+                self.panel = T.alloc_buffer((blocks, upper(product.depth), self.lanes), "float32")
                 self._pack(batch)
                 for first, size, count in columns:
-                    with T.serial(0, count) as at:
-                        self._rows(batch, at * size + first, size, row_tiles)
+                    with T.serial(0, extent(count)) as at:
+                        self._rows(batch, at * size + extent(first), size, row_tiles)
             return
-        cores = self.target.facts.cores
-        wanted = -(-2 * cores // (batches * sum(count for *_, count in columns))) if cores > 1 else 1
-        parts = [(row_tiles, 1)] if wanted == 1 else [([run], math.gcd(run[2], wanted)) for run in row_tiles]
         for first, size, count in columns:
-            for runs, chunks in parts:
-                with T.parallel(0, batches * chunks * count) as index:
-                    batch = unravel(index // count // chunks, product.batch)
-                    block = index % count * size + first
-                    self._rows(batch, block, size, runs, index // count % chunks, chunks)
+            for runs, chunks in self._parts(row_tiles, batches * sum(count for *_, count in columns)):
+                with T.parallel(0, extent(batches * chunks * count)) as index:
+                    batch = unravel(index // extent(count) // chunks, product.batch)
+                    block = index % extent(count) * size + extent(first)
+                    self._rows(batch, block, size, runs, index // extent(count) % chunks, chunks)
+
+    def _parts(self, row_tiles: Tiles, tasks: int) -> list[tuple[Tiles, int]]:
+        """Return which row tiles go together and into how many chunks they are cut, so that all cores have work."""
+        cores = self.target.facts.cores
+        wanted = -(-2 * cores // max(bounds(tasks)[0], 1)) if cores > 1 else 1
+        if wanted == 1:
+            return [(row_tiles, 1)]
+        if isinstance(self.product.rows, Dim):
+            return [([run], wanted if run[1] == self.tile else 1) for run in row_tiles]
+        return [([run], math.gcd(run[2], wanted)) for run in row_tiles]
 
     def _rows(
         self,
@@ -159,10 +213,17 @@ class _Writer:
         chunks: int = 1,
     ) -> None:
         """Emit the row tiles of one column tile: of runs (first row, size, count), the chunk-th part of each."""
-        self.sums = RegisterTile(max(size for _, size, _ in runs), vectors, self.lanes, self.product.depth)
+        self.sums = RegisterTile(max(size for _, size, _ in runs), vectors, self.lanes, upper(self.product.depth))
         passes = sum(count // chunks for *_, count in runs)
         done = 0
         for first, size, count in runs:
+            if isinstance(count, Dim):
+                begin = chunk * extent(count) // chunks
+                share = (chunk + 1) * extent(count) // chunks - begin
+                with T.serial(0, share) as at:
+                    turn = (at % _TURNS, _TURNS if size == self.tile else 1)
+                    self._tile(batch, block, vectors, (begin + at) * size + extent(first), size, turn)
+                continue
             share = count // chunks
             with T.serial(0, share) as at:
                 self._tile(batch, block, vectors, (chunk * share + at) * size + first, size, (at + done, passes))
@@ -172,20 +233,21 @@ class _Writer:
         """Copy the second operand of one batch into panels; columns past the last are zero."""
         product, lanes = self.product, self.lanes
         full, rest = divmod(product.columns, lanes)
-        with T.serial(0, full) as block, T.serial(0, lanes) as lane, T.serial(0, product.depth) as k:
+        depth, last = extent(product.depth), extent(full)
+        with T.serial(0, last) as block, T.serial(0, lanes) as lane, T.serial(0, depth) as k:
             T.buffer_store(self.panel, self._b_element(batch, k, block * lanes + lane), [block, k, lane])
-        if rest:
-            with T.serial(0, rest) as lane, T.serial(0, product.depth) as k:
-                T.buffer_store(self.panel, self._b_element(batch, k, full * lanes + lane), [full, k, lane])
-            with T.serial(0, product.depth) as k, T.serial(0, lanes - rest) as lane:
-                T.buffer_store(self.panel, tirx.const(0.0, "float32"), [full, k, lane + rest])
+        if rest != 0:
+            with T.serial(0, extent(rest)) as lane, T.serial(0, depth) as k:
+                T.buffer_store(self.panel, self._b_element(batch, k, last * lanes + lane), [last, k, lane])
+            with T.serial(0, depth) as k, T.serial(0, extent(lanes - rest)) as lane:
+                T.buffer_store(self.panel, tirx.const(0.0, "float32"), [last, k, lane + extent(rest)])
 
     def _tile(self, batch: list[Expr], block: Expr, vectors: int, row: Expr, rows: int, turn: tuple[Expr, int]) -> None:
         """Emit one tile, its depth in parts."""
         self.sums.clear(rows)
-        for first, size, count in starts(balanced(self.product.depth, EXACT_DEPTH)):
-            with T.serial(0, count) as part:
-                self._part(batch, block, row, (part * size + first, size), turn)
+        for first, size, count in depth_parts(self.product.depth):
+            with T.serial(0, extent(count)) as part:
+                self._part(batch, block, row, (part * extent(size) + extent(first), size), turn)
                 self.sums.flush()
         self._finish(batch, block, vectors, row)
 
@@ -194,14 +256,14 @@ class _Writer:
         first, size = depth
         steps_of_a_turn = -(-self.product.depth // self.unroll)
         for start, steps, unroll in unrolled_loop(size, self.unroll):
-            with T.serial(0, steps) as outer:
-                if self.one_matrix and turn[1] > 1 and not start:
+            with T.serial(0, extent(steps)) as outer:
+                if self.one_matrix and turn[1] > 1 and start == 0:
                     now = turn[0] * steps_of_a_turn + first // self.unroll + outer
                     panel = self.sums.vectors * self.product.depth
                     following = [block + self.sums.vectors, 0, 0]
                     prefetch(self.b, following, 1, panel, now, steps_of_a_turn * turn[1])
                 with T.unroll(0, unroll) as inner:
-                    self._step(batch, block, row, outer * unroll + inner + start + first)
+                    self._step(batch, block, row, outer * unroll + inner + extent(start) + first)
 
     def _step(self, batch: list[Expr], block: Expr, row: Expr, k: Expr) -> None:
         self.sums.multiply_add(
@@ -218,15 +280,15 @@ class _Writer:
             value = self.kernel.finish(self.sums.sum(at, vector, lane), index, self.product.result_shape)
             T.buffer_store(self.kernel.outputs[0], value, [index[axis] for axis in self.kernel.work.attr("out_axes")])
 
-        if not rest:
+        if rest == 0:
             self.sums.each(store)
             return
         with T.unroll(0, self.sums.rows) as at:
             for vector in range(vectors):
-                with T.If(block + vector < self.blocks - 1):
+                with T.If(block + vector < extent(self.product.columns // self.lanes)):
                     with T.Then(), T.vectorized(0, self.lanes) as lane:
                         store(at, vector, lane)
-                    with T.Else(), T.serial(0, rest) as lane:
+                    with T.Else(), T.serial(0, extent(rest)) as lane:
                         store(at, vector, lane)
 
     def _a_element(self, batch: list[Expr], row: Expr, k: Expr) -> Expr:
@@ -263,6 +325,6 @@ def unravel(index: Expr, shape: tuple[int, ...]) -> list[Expr]:
         return [index] if shape else []
     indices: list[Expr] = []
     for size in reversed(shape[1:]):
-        indices.insert(0, index % size)
-        index = index // size
+        indices.insert(0, index % extent(size))
+        index = index // extent(size)
     return [index, *indices]
