@@ -74,9 +74,9 @@ def writing(work: Workload) -> Iterator[Kernel]:
 def balanced(extent: int, limit: int) -> list[tuple[int, int]]:
     """Cut an extent into the fewest pieces not above a limit, as even as possible.
 
-    Returns at most two runs as (size, count): 17 by 14 gives [(9, 1), (8, 1)]; 56 by 14 gives [(14, 4)]. An extent known
-    only at run time gives whole pieces, then each power of two at most once: n by 12 gives n // 12 pieces of twelve, and
-    of 8, 4, 2 and 1 none or one.
+    Returns at most two runs as (size, count): 17 by 14 gives [(9, 1), (8, 1)]; 56 by 14 gives [(14, 4)]. An extent that
+    only a run knows gives whole pieces, then each power of two at most once: n by 12 gives n // 12 pieces of twelve,
+    and of 8, 4, 2 and 1 none or one.
     """
     if isinstance(extent, Dim):
         powers = [1 << each for each in reversed(range((limit - 1).bit_length()))]
@@ -92,7 +92,7 @@ def balanced(extent: int, limit: int) -> list[tuple[int, int]]:
 
 
 def unrolled_loop(extent: int, unroll: int) -> list[tuple[int, int, int]]:
-    """Cut a loop into (start, steps, unroll): whole steps first, then the rest as one, or one by one where it varies."""
+    """Cut a loop into (start, steps, unroll): whole steps first, then the rest as one, one by one where it varies."""
     steps, rest = divmod(extent, unroll)
     if isinstance(extent, Dim):
         return [run for run in ((0, steps, unroll), (steps * unroll, rest, 1)) if run[1] != 0]

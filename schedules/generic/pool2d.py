@@ -16,7 +16,7 @@ from ...workload import Workload
 from ..folds import MAXIMUM, SUM, Fold
 from ..kernel import Kernel, writing
 from ..template import NotApplicable, template
-from ..vectors import PARALLEL_STEPS, lane_loop, nest
+from ..vectors import lane_loop, nest, worth_sharing
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -70,7 +70,7 @@ class _Axis:
         return low, high
 
 
-@template("pool2d", layouts=layouts)
+@template("pool2d", layouts=layouts, symbolic=True)
 def pool2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Reduce the window of each output pixel in registers, one vector of channels or one element at a time.
 
@@ -108,7 +108,7 @@ class _Writer:
         """Emit the loops over images, channel blocks and rows, and each row's runs of columns."""
         batch, channels, height, width = self.kernel.work.output.stored_shape[:4]
         effort = batch * channels * height * width * self.rows.window * self.columns.window * self.lanes
-        with nest([batch, channels, height], effort >= PARALLEL_STEPS, cores) as (image, block, row):
+        with nest([batch, channels, height], worth_sharing(effort), cores) as (image, block, row):
             for start, count, taps in self._runs(width):
                 whole = count // _TILE
                 if whole:

@@ -14,14 +14,14 @@ from tvm.tirx.script.builder import ir as T
 
 from ...channel_mix import Mix, mixes
 from ...knobs import Knobs
-from ...rearrangement import FILLED, Rearrangement, Run, by_operand
+from ...rearrangement import FILLED, Rearrangement, Run, by_operand, whole
 from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import Kernel, writing
 from ..strided_copy import vector_index
 from ..strides import axis_strides
 from ..template import NotApplicable, template
-from ..vectors import PARALLEL_STEPS, each_vector, flat_view, lane_loop, nest
+from ..vectors import each_vector, flat_view, lane_loop, nest, worth_sharing
 from .transpose import copy_lanes
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Segment:
     run: Run
 
 
-@template("rearrange")
+@template("rearrange", symbolic=True)
 def rearrange(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Copy piece by piece, a piece being a run along each axis; the innermost run goes in vectors.
 
@@ -60,6 +60,8 @@ def rearrange(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
 def segments_of(work: Workload, moves: Rearrangement, axis: int) -> list[Segment]:
     """Return the segments of an axis, in order."""
     sizes = [each.shape[axis] for each in work.inputs[: work.anchor_arity]] if axis == moves.axis else None
+    if sizes and moves.runs[axis] == whole(sum(sizes)):
+        return [Segment(sum(sizes[:at]), at, Run(size, 0)) for at, size in enumerate(sizes) if size != 0]
     found, start = [], 0
     runs = by_operand(moves.places(axis), sizes) if sizes else [(-1, run) for run in moves.runs[axis]]
     for operand, run in runs:
@@ -83,7 +85,7 @@ class _Writer:
         self.dtype = self.work.inputs[0].dtype
         self.strides = [axis_strides(each) for each in (*self.work.inputs[:arity], self.work.output)]
         self.rank = len(self.work.output.shape)
-        self.parallel = math.prod(self.work.output.stored_shape) >= PARALLEL_STEPS
+        self.parallel = worth_sharing(math.prod(self.work.output.stored_shape))
         self.fill = tirx.const(moves.fill, self.dtype) if self.dtype != "bool" else tirx.const(False, "bool")
 
     def pieces(self, axes: Sequence[int]) -> Iterator[tuple[Segment, ...]]:
@@ -111,7 +113,7 @@ class _Rows(_Writer):
         filled = any(each.run.first == FILLED for each in piece)
         joined = self._joined(piece, operand)
         extents = [math.prod(piece[axis].run.count for axis in axes) for axes in joined]
-        parallel = math.prod(extents) >= PARALLEL_STEPS
+        parallel = worth_sharing(math.prod(extents))
         shares = parallel and math.prod(extents[:-1]) == 1
         with nest(extents[:-1], parallel and not shares, self.target.facts.cores) as outer:
 
@@ -127,7 +129,7 @@ class _Rows(_Writer):
         loops: list[tuple[int, ...]] = []
         for axis, segment in enumerate(piece):
             run = segment.run
-            plain = run.step == run.every == 1 and run.first != FILLED and run.count > 1
+            plain = run.step == run.every == 1 and run.first != FILLED and run.count != 1
             sizes = (self.work.inputs[operand].shape[axis], self.work.output.shape[axis])
             if loops and not self.work.epilogue and plain and sizes == (run.count, run.count):
                 loops[-1] = (*loops[-1], axis) if self._steps_by_one(piece[loops[-1][-1]].run) else loops[-1]

@@ -80,7 +80,7 @@ def cost(work: Workload, target: Target) -> float:
     return products + weights
 
 
-@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost)
+@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost, symbolic=True)
 def direct_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep pixels x output channels in registers while input channels and taps stream past.
 

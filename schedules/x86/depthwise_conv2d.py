@@ -36,7 +36,7 @@ def layouts(work: Workload, target: Target) -> Workload:
     return work.with_layouts(inputs, (blocked(lanes),))
 
 
-@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts)
+@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, symbolic=True)
 def depthwise_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep a run of pixels of one channel block in registers while the window streams past.
 

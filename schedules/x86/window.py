@@ -8,17 +8,20 @@ Loops begin at zero: the loop partitioning of TVM 0.27 mistakes the bounds of lo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
+from ...dims import Dim, upper
 from ...targets.target import Target
-from ...workload import Workload
+from ...workload import TensorType, Workload
 from ..access import stored_indices
 from ..kernel import Kernel, balanced, starts
+from ..vectors import extent
 from .partition import Grid
 from .register_tile import NEAREST, RegisterTile, prefetch_line
 
@@ -61,7 +64,11 @@ class Convolution:
 
     @staticmethod
     def of(work: Workload, depthwise: bool = False) -> Convolution:
-        """Return the geometry of a workload; a depthwise one is seen as one group of its channel blocks."""
+        """Return the geometry of a workload; a depthwise one is seen as one group of its channel blocks.
+
+        Of images whose number only a run knows it is the geometry of one.
+        """
+        work = one_image(work)
         data, weight = work.inputs[:2]
         groups = 1 if depthwise else work.attr("groups")
         batch, _, height, width = data.shape
@@ -128,6 +135,7 @@ class WindowWriter:
     def __init__(self, kernel: Kernel, conv: Convolution, target: Target) -> None:
         self.kernel, self.conv, self.target = kernel, conv, target
         self.data, self.weight = kernel.inputs[:2]
+        self.first_image: Expr = 0
         self.image_width, self.data_width = kernel.work.output.shape[3], kernel.work.inputs[0].shape[3]
 
     def sum_tile(self, place: Place, clipped: bool) -> None:
@@ -136,6 +144,10 @@ class WindowWriter:
 
     def write(self, vectors: int, tile: int) -> None:
         """Emit the loops over images, parts of rows and channel tiles, one nest for each size of channel tile."""
+        with every_image(self.kernel.work) as self.first_image:
+            self._write(vectors, tile)
+
+    def _write(self, vectors: int, tile: int) -> None:
         conv = self.conv
         tiles = [
             (first + at * size, size)
@@ -155,7 +167,8 @@ class WindowWriter:
                 self.turns = rows * len(tiles)
                 before = 0 if grid.rows_outside else image * conv.out_height + start
                 with T.serial(0, present) as row:
-                    self._row(Place(image, group, block, start + row, 0, (before + row) * len(tiles)), tiles)
+                    turn = (before + row) * len(tiles)
+                    self._row(Place(self.first_image + image, group, block, start + row, 0, turn), tiles)
 
     def _grid(self, channel_tiles: int) -> Grid:
         """Return how tasks are dealt; a part of an image's rows fits half the second-level cache, as far as it can."""
@@ -219,7 +232,7 @@ class WindowWriter:
         Smaller ones lie in a near cache: they would be fetched in vain.
         """
         work = self.kernel.work
-        if 4 * math.prod(work.output.stored_shape) < 2 * self.target.facts.l2_bytes:
+        if 4 * upper(math.prod(work.output.stored_shape)) < 2 * self.target.facts.l2_bytes:
             return
         extra = zip(self.kernel.inputs[work.anchor_arity :], work.inputs[work.anchor_arity :], strict=True)
         for buffer, tensor in extra:
@@ -253,6 +266,32 @@ class WindowWriter:
     def pixels_inside(self, place: Place, tap: int) -> list[int]:
         """Return which pixels of a tile at a known column meet data under a column of the kernel."""
         return [pixel for pixel in range(self.sums.rows) if self.conv.tap_inside(place.column + pixel, tap)]
+
+
+def one_image(work: Workload) -> Workload:
+    """Return the workload for one image where only a run knows how many there are."""
+    images = work.output.shape[0]
+    if not isinstance(images, Dim):
+        return work
+
+    def single(operands: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        return tuple(
+            replace(each, shape=(1, *each.shape[1:])) if len(each.shape) == 4 and each.shape[0] == images else each
+            for each in operands
+        )
+
+    return replace(work, inputs=single(work.inputs), outputs=single(work.outputs))
+
+
+@contextmanager
+def every_image(work: Workload) -> Iterator[Expr]:
+    """Open a loop over images where only a run knows how many there are, and give the image; else give 0."""
+    images = work.output.shape[0]
+    if not isinstance(images, Dim):
+        yield 0
+        return
+    with T.serial(0, extent(images)) as image:
+        yield image
 
 
 def divide(position: Expr, width: int) -> tuple[Expr, Expr]:

@@ -28,6 +28,7 @@ from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..template import NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
 from .register_tile import MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, prefetch, tile_shape
+from .window import every_image, one_image
 from .winograd_transform import Transform
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def layouts(work: Workload, target: Target) -> Workload:
     if not applies(work):
         raise NotApplicable
     wishes = [winograd_layouts(work, target, tile) for tile in POINTS]
-    return min(wishes, key=lambda wish: cost(wish, target))
+    return min(wishes, key=lambda wish: cost(one_image(wish), target))
 
 
 def cost(work: Workload, target: Target) -> float:
@@ -137,14 +138,14 @@ def applies(work: Workload) -> bool:
     return shape == (3, 3) and set(steps) == {1} and bool(dict(work.attrs).get("constant_weight"))
 
 
-@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost, accuracy="default")
+@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost, accuracy="default", symbolic=True)
 def winograd_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Transform data tiles, multiply point by point, transform back into the epilogue."""
     layout = work.inputs[1].layout
     if not isinstance(layout, WinogradLayout) or work.output.layout is None:
         raise NotApplicable
     rows, columns = -(-work.output.shape[2] // layout.tile), -(-work.output.shape[3] // layout.tile)
-    images, part = chunk_of(work, target, layout)
+    images, part = chunk_of(one_image(work), target, layout)
     chunk = knobs.choice("chunk_rows", range(1, rows + 1), default=part)
     vectors = knobs.choice("vectors", (1, 2, 3, 4), default=tile_shape(target)[1])
     with writing(work) as kernel:
@@ -161,7 +162,8 @@ class _Writer:
         work = kernel.work
         self.kernel, self.tiling, self.target, self.vectors = kernel, tiling, target, vectors
         self.data, self.weight = kernel.inputs[:2]
-        self.batch, self.in_channels, self.height, self.width = work.inputs[0].shape
+        self.batch, self.in_channels, self.height, self.width = one_image(work).inputs[0].shape
+        self.first_image: Expr = 0
         self.lanes = target.lanes()
         self.in_blocks = -(-self.in_channels // self.lanes)
         self.out_blocks = -(-work.output.shape[1] // self.lanes)
@@ -171,6 +173,10 @@ class _Writer:
 
     def write(self) -> None:
         """Emit the loop over chunks and, inside, the three steps."""
+        with every_image(self.kernel.work) as self.first_image:
+            self._write()
+
+    def _write(self) -> None:
         tasks = self.batch // self.tiling.images * self.chunks
         many = tasks >= 2 * self.target.facts.cores
         outer: Callable[[int, int], AbstractContextManager[Expr]] = T.parallel if many else T.serial
@@ -180,7 +186,8 @@ class _Writer:
         with outer(0, tasks) as index:
             if many:
                 self._allocate()
-            self._chunk(index // self.chunks * self.tiling.images, index % self.chunks * self.tiling.chunk_rows)
+            image = index // self.chunks * self.tiling.images + self.first_image
+            self._chunk(image, index % self.chunks * self.tiling.chunk_rows)
 
     def _allocate(self) -> None:
         # One row more than is used: points would otherwise lie a multiple of 4096 bytes apart and evict one another.
