@@ -25,7 +25,8 @@ from packaging_models import (
 from tilewright.runtime import interface
 from tilewright.targets.database import load_target
 
-DOCUMENTED = {f"tilewright_{each}" for each in ("info", "create", "run", "profile", "error", "free")}
+FUNCTIONS = ("info", "create", "set_shapes", "output_shape", "run", "profile", "error", "free")
+DOCUMENTED = {f"tilewright_{each}" for each in FUNCTIONS}
 INVALID_ARGUMENT = -1
 BUSY = -5
 
