@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..input_shapes import specialized
 from ..registry import nearest
 from ..schedules.template import ACCURACIES
 from ..targets.database import load_target
@@ -16,6 +18,10 @@ from .frontends import LiveModel, ModelSource, import_model
 from .package.artifact import Artifact
 from .phases import PHASES
 from .pipeline import Observer, PhaseContext, PhaseEvent, run_phases
+
+if TYPE_CHECKING:
+    from ..targets.target import Target
+    from .package.variants import Variant
 
 FORMATS = ("so", "static", "obj", "c")
 #: Every phase in order, with the line that ``--help`` shows.
@@ -39,6 +45,8 @@ class CompileRequest:
         jobs: how many processes compile kernels; 0 for one per processor.
         name: the model's name inside the library; None for the file's.
         stop_after: the last phase to run; None for all.
+        specialize: sizes of symbols ("batch": (1, 8)) for which variants of the model go into the same library, one for
+            each combination; a run whose sizes they are takes them.
         module: "path.py:factory", which makes the module whose weights a PyTorch state dict holds.
         live: a module in memory, in place of the file; ``model`` is its name.
     """
@@ -54,6 +62,7 @@ class CompileRequest:
     stop_after: str | None = None
     module: str | None = None
     live: LiveModel | None = None
+    specialize: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def source(self) -> ModelSource:
@@ -86,6 +95,10 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
     module = run_phases(imported.module, phases, context, note)
     if last < PHASE_NAMES.index("plan"):
         return None
+    start = time.perf_counter()
+    variants = _variants(request, target)
+    if variants:
+        note(PhaseEvent("specialize", time.perf_counter() - start, None))
     artifact = build(
         module,
         imported.signature,
@@ -94,9 +107,25 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
         format=request.format,
         jobs=request.jobs,
         observe=note,
+        variants=variants,
     )
     artifact.report = replace(artifact.report, phases=tuple(times))
     return None if request.stop_after == "plan" else artifact
+
+
+def _variants(request: CompileRequest, target: Target) -> list[Variant]:
+    """Return the model scheduled for every combination of the sizes to specialize for."""
+    from .package.variants import Variant
+
+    made = []
+    for sizes in itertools.product(*request.specialize.values()) if request.specialize else ():
+        fixed = dict(zip(request.specialize, sizes, strict=True))
+        source = replace(request.source, input_shapes=specialized(request.input_shapes, fixed))
+        imported = import_model(source)
+        context = PhaseContext(target, request.optimization, request.accuracy, imported.origins)
+        module = run_phases(imported.module, PHASES, context, lambda event: None)
+        made.append(Variant(tuple(fixed.items()), module))
+    return made
 
 
 def _refuse_unknown_words(request: CompileRequest) -> None:
@@ -123,6 +152,7 @@ def compile(  # noqa: A001 - the word users expect
     optimization: int = 3,
     accuracy: str = "default",
     jobs: int = 0,
+    specialize: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Artifact:
     """Compile a model: ``tilewright.compile("model.onnx").save("model.so")``.
 
@@ -140,7 +170,18 @@ def compile(  # noqa: A001 - the word users expect
     path = Path(type(model).__name__) if live else Path(model)
     shapes = dict(input_shapes or {})
     artifact = compile_model(
-        CompileRequest(path, target, shapes, format, optimization, accuracy, jobs, module=module, live=live)
+        CompileRequest(
+            path,
+            target,
+            shapes,
+            format,
+            optimization,
+            accuracy,
+            jobs,
+            module=module,
+            live=live,
+            specialize=dict(specialize or {}),
+        )
     )
     assert artifact is not None
     return artifact

@@ -15,7 +15,7 @@ from ..frontends import onnx_file
 from ..package.artifact import Artifact, Report
 from ..pipeline import PhaseEvent
 from ..verify import Tolerance, require_passed, verify_artifact
-from .options import PATH, InputShapes, Word, merge_shapes
+from .options import PATH, InputShapes, Sizes, Word, merge_shapes
 from .state import State, common_options
 from .tables import print_pairs, print_table, progress
 from .text import duration, size
@@ -61,6 +61,12 @@ Examples:
     show_default=True,
     help="exact: reorder sums only; default, fast: also algorithms that round a little, or somewhat, more.",
 )
+@click.option(
+    "--specialize",
+    type=Sizes(),
+    multiple=True,
+    help="Sizes of a symbol that get fast variants in the same library: batch=1,8.",
+)
 @click.option("-j", "--jobs", type=click.IntRange(0), default=0, help="Processes that compile; one per processor.")
 @click.option(
     "--stop-after",
@@ -87,6 +93,7 @@ def command(
     name: str | None,
     opt: int,
     accuracy: str,
+    specialize: tuple[tuple[str, tuple[int, ...]], ...],
     jobs: int,
     stop_after: str | None,
     dump: tuple[str, ...],
@@ -116,6 +123,7 @@ def command(
         name=name,
         stop_after=stop_after,
         module=module,
+        specialize=dict(specialize),
     )
     path = output or Path(model.stem + _SUFFIXES[kind])
     if not stop_after:

@@ -104,6 +104,23 @@ class InputShapes(_ParamType):
         return tuple(int(word) if word.isdigit() else word for word in words)
 
 
+class Sizes(_ParamType):
+    """Sizes of one symbol: ``batch=1,8``."""
+
+    name = "SYMBOL=SIZE[,...]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, tuple[int, ...]]:
+        """Return the symbol and its sizes, each once."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*=\s*(\d{1,10}(?:\s*,\s*\d{1,10})*)\s*", value, re.ASCII)
+        if match is None:
+            self.fail(f"'{value}' names no sizes: write batch=1,8", param, ctx)
+        return match[1], tuple(dict.fromkeys(int(each) for each in match[2].split(",")))
+
+
 def merge_shapes(
     given: tuple[tuple[tuple[str, tuple[WrittenDim, ...]], ...], ...],
 ) -> dict[str, tuple[WrittenDim, ...]]:

@@ -7,7 +7,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,14 @@ from ...targets.toolchain import find_toolchain
 from ...workload import Workload
 from ..pipeline import Observer, PhaseEvent
 from .artifact import Artifact, Report, disk_full
+from .calls import Calls
 from .emit_c import emit_plan
 from .kernels import Kernel, compile_kernels
 from .link import FORMATS, Parts
 from .manifest import make_manifest
 from .plan import KernelFacts, Plan, make_plan
 from .read_calls import read_calls
+from .variants import Variant, join_plans, share_weights
 from .views import place_inside
 from .weights import LARGE_BYTES, data_assembly, write_weights
 
@@ -55,6 +57,7 @@ def build(
     format: str = "so",  # noqa: A002 - the word users know
     jobs: int = 0,
     observe: Observer | None = None,
+    variants: Sequence[Variant] = (),
 ) -> Artifact:
     """Make an artifact of a scheduled module.
 
@@ -65,6 +68,7 @@ def build(
         format: "so", "static", "obj" or "c".
         jobs: how many processes compile kernels; 0 for one per processor.
         observe: hears of the phases "plan" (with the kernels' compilation) and "package".
+        variants: the same model scheduled for fixed sizes, which go into the same library.
 
     Raises:
         UserError: no compiler, an unknown format, a name that is no C identifier, or a full disk.
@@ -84,7 +88,7 @@ def build(
 
     try:
         start = time.perf_counter()
-        planned = _plan(module, target, root, jobs)
+        planned = _plan([Variant((), module), *variants], target, root, jobs)
         timed("plan", start)
         start = time.perf_counter()
         manifest = _write_sources(root, planned, name, signature, target, toolchain.version)
@@ -103,28 +107,51 @@ def build(
     return Artifact(product, folder, manifest, _report(phases, planned, product))
 
 
-def _plan(module: IRModule, target: Target, root: Path, jobs: int) -> _Planned:
-    """Compile the kernels that main calls and lay out memory; scratch is known only once a kernel is lowered."""
-    found = read_calls(module)
-    works = {call.function: _workload(module[call.function]) for call in found.kernel_calls()}
-    found = place_inside(found, {name: work for name, work in works.items() if work})
-    functions = {call.function: module[call.function] for call in found.kernel_calls()}
+def _plan(variants: Sequence[Variant], target: Target, root: Path, jobs: int) -> _Planned:
+    """Compile the kernels that main calls and lay out memory; scratch is known only once a kernel is lowered.
+
+    The first of the variants is the general one.
+    """
+    found = [_calls(each.module) for each in variants]
+    share_weights(found)
+    functions = {
+        _unique(call.function, number): variant.module[call.function]
+        for number, (variant, calls) in enumerate(zip(variants, found, strict=True))
+        for call in calls.kernel_calls()
+    }
     (root / _OBJECTS).mkdir()
     kernels = compile_kernels(functions, target, root / _OBJECTS, jobs)
-    facts = {
-        each: KernelFacts(
-            kernels[each].symbol,
-            kernels[each].scratch,
-            _attribute(function, "flops", float, 0.0),
-            _attribute(function, "bytes", float, 0.0),
-            tuple(parse(str(each.name)) for each in symbols_of_kernel(function)),
-        )
-        for each, function in functions.items()
-    }
+    facts = {name: _facts(kernels[name], function) for name, function in functions.items()}
     templates = {
         kernels[each].symbol: _attribute(function, "template", str, "") for each, function in functions.items()
     }
-    return _Planned(make_plan(found, facts), kernels, templates)
+    plans = []
+    for number, calls in enumerate(found):
+        own = {call.function: facts[_unique(call.function, number)] for call in calls.kernel_calls()}
+        plans.append(make_plan(calls, own))
+    special = [(variant.fixed, plan) for variant, plan in zip(variants[1:], plans[1:], strict=True)]
+    return _Planned(join_plans(plans[0], special), kernels, templates)
+
+
+def _unique(function: str, variant: int) -> str:
+    """Return the name of a variant's kernel among those of all variants."""
+    return f"{function}_for_{variant}" if variant else function
+
+
+def _calls(module: IRModule) -> Calls:
+    found = read_calls(module)
+    works = {call.function: _workload(module[call.function]) for call in found.kernel_calls()}
+    return place_inside(found, {name: work for name, work in works.items() if work})
+
+
+def _facts(kernel: Kernel, function: PrimFunc) -> KernelFacts:
+    return KernelFacts(
+        kernel.symbol,
+        kernel.scratch,
+        _attribute(function, "flops", float, 0.0),
+        _attribute(function, "bytes", float, 0.0),
+        tuple(parse(str(each.name)) for each in symbols_of_kernel(function)),
+    )
 
 
 def _workload(function: PrimFunc) -> Workload | None:

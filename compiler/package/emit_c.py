@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ...shapes import upper_shape
 from ...signature import Signature, TensorSpec
 from .calls import COPY
-from .emit_flow import emit_flow, operand
+from .emit_flow import emit_flow, has_flow, operand
 from .lowering import ALIGNMENT, itemsize
 from .plan import Plan, Step
 from .symbols_c import SymbolTable, dim_texts
@@ -50,7 +50,7 @@ def emit_plan(plan: Plan, name: str, target: str, features: Iterable[str], signa
         "",
         *(_step_function(index, step, symbols) for index, step in enumerate(plan.steps)),
         "",
-        *emit_flow(plan),
+        *emit_flow(plan, symbols.places),
         *_array("tw_step", "step_functions", [f"step_{index}" for index in range(len(plan.steps))]),
         *_array("tilewright_step", "steps", [_step_row(step) for step in plan.steps]),
         *_tensors("inputs", signature.inputs),
@@ -149,6 +149,6 @@ const struct tw_plan tw_plan = {{
     .steps = step_functions,
     .cpu_features = cpu_features,
     .weights = tw_weights,
-    .flow = {"flow" if plan.turns else "NULL"},
+    .flow = {"flow" if has_flow(plan) else "NULL"},
 {symbols.fields()}}};
 """

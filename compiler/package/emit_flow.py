@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .calls import ELSE, END_IF, END_LOOP, IF, INPUT, LOOP, WEIGHT
 from .plan import ARENA, OUTPUT, Place, PlaceMove, Plan, Turn
@@ -24,18 +24,42 @@ def _moved(move: PlaceMove) -> str:
     return f"{move.step} * {counter}" if move.side is None else f"{move.step} * (({counter} + {move.side}) % 2)"
 
 
-def emit_flow(plan: Plan) -> Iterator[str]:
-    """Yield a function that runs the steps as a plan's control flow says; nothing for a plan without any."""
-    if not plan.turns:
+def emit_flow(plan: Plan, place_of: Mapping[str, int]) -> Iterator[str]:
+    """Yield a function that runs the steps as a plan's control flow says, or those for a run's sizes.
+
+    Nothing for a plan that has neither.
+
+    Args:
+        place_of: where in a run's sizes each symbol stands.
+    """
+    if not has_flow(plan):
         return
+    if not plan.variants:
+        yield from _function("flow", 0, len(plan.steps), plan.turns)
+        return
+    yield from _function("general_flow", 0, plan.general_steps, plan.turns)
+    for index, each in enumerate(plan.variants):
+        yield from _function(f"flow_{index}", each.first, each.end, each.turns)
     yield "static int32_t flow(struct tw_run* run, const struct tw_frame* frame) {"
+    for index, each in enumerate(plan.variants):
+        same = " && ".join(f"frame->sizes[{place_of[name]}] == {size}" for name, size in each.fixed)
+        yield f"  if ({same}) return flow_{index}(run, frame);"
+    yield "  return general_flow(run, frame);\n}\n"
+
+
+def has_flow(plan: Plan) -> bool:
+    """Return whether a run does something else than every step once, in order."""
+    return bool(plan.turns or plan.variants)
+
+
+def _function(name: str, first: int, end: int, turns: Sequence[Turn]) -> Iterator[str]:
+    yield f"static int32_t {name}(struct tw_run* run, const struct tw_frame* frame) {{"
     yield "  int32_t code = 0;"
-    done = 0
-    for turn in plan.turns:
-        yield from _steps(done, turn.before)
-        done = turn.before
+    for turn in turns:
+        yield from _steps(first, turn.before)
+        first = turn.before
         yield from _TURNS[turn.kind](turn)
-    yield from _steps(done, len(plan.steps))
+    yield from _steps(first, end)
     yield "  return code;\n}\n"
 
 

@@ -92,6 +92,23 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Run:
+    """The part of a plan that serves some fixed sizes.
+
+    Attributes:
+        first: its first step.
+        end: the step behind its last.
+        turns: its control flow.
+        fixed: the sizes that it serves, by the symbols' names.
+    """
+
+    first: int
+    end: int
+    turns: tuple[Turn, ...]
+    fixed: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything a run does.
 
@@ -103,6 +120,8 @@ class Plan:
         weight_bytes: size of the blob.
         arena_bytes: memory for intermediate results and scratch.
         lower_bound: the most bytes that live in one step; no arena could be smaller.
+        variants: parts of the steps that serve fixed sizes instead of the general ones, in order of preference.
+        general_steps: how many steps stand before those of the variants; meaningful where there are any.
     """
 
     steps: tuple[Step, ...]
@@ -112,6 +131,8 @@ class Plan:
     weight_bytes: int
     arena_bytes: int
     lower_bound: int
+    variants: tuple[Run, ...] = ()
+    general_steps: int = 0
 
 
 def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:

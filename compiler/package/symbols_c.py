@@ -22,6 +22,11 @@ class SymbolTable:
         self.symbols = symbols_of(dim for spec in signature.inputs for dim in spec.dims)
         self._places = {symbol: place for place, symbol in enumerate(self.symbols)}
 
+    @property
+    def places(self) -> dict[str, int]:
+        """The place of each symbol, by its name."""
+        return {symbol.name: place for symbol, place in self._places.items()}
+
     def c_expression(self, dim: int, sizes: str = "frame->sizes") -> str:
         """Return a dimension as a C expression of type int64_t (or a literal)."""
         if not isinstance(dim, Dim):

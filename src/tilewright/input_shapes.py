@@ -13,8 +13,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from .dim_text import evaluate
-from .dims import Dim, symbol
+from .dims import Dim, bounds, symbol
 from .errors import UserError
+from .registry import nearest
 
 #: A dimension as the user writes it.
 WrittenDim = int | str
@@ -35,6 +36,29 @@ def read_shapes(
         for dim in shape:
             _collect(known, name, dim)
     return {name: tuple(_read(dim, name, known) for dim in shape) for name, shape in given.items()}, known
+
+
+def specialized(
+    given: Mapping[str, Sequence[WrittenDim]], sizes: Mapping[str, int]
+) -> dict[str, tuple[WrittenDim, ...]]:
+    """Return the shapes with some symbols fixed. Raises UserError for an unknown symbol or a size out of its bounds."""
+    _, known = read_shapes(given)
+    for name, size in sizes.items():
+        if name not in known:
+            raise UserError(
+                f"--specialize: no symbol '{name}' has bounds in --input-shapes{nearest(name, list(known))}"
+            )
+        low, high = bounds(known[name])
+        if not low <= size <= high:
+            raise UserError(f"--specialize: {name}={size} is not from {low} to {high}, the bounds of '{name}'")
+
+    def fixed(dim: WrittenDim) -> WrittenDim:
+        match = _BOUNDED.fullmatch(dim) if isinstance(dim, str) else None
+        if match is None or match[2] not in sizes:
+            return dim
+        return f"{sizes[match[2]]}<={match[2]}<={sizes[match[2]]}"
+
+    return {name: tuple(map(fixed, shape)) for name, shape in given.items()}
 
 
 def _collect(known: dict[str, int], name: str, dim: WrittenDim) -> None:

@@ -237,6 +237,32 @@ def test_sizes_that_do_not_fit(pieces: Pair) -> None:
     pieces.check({"x": x, "ids": ids})  # and nothing has changed
 
 
+def test_variants_for_some_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(block(), path)
+    shapes = {"x": ("batch<=5", "seq<=40", 24)}
+    general = tilewright.compile(path, input_shapes=shapes, target="x86-64-v3", jobs=1)
+    artifact = tilewright.compile(
+        path, input_shapes=shapes, specialize={"batch": (1, 4), "seq": (16,)}, target="x86-64-v3", jobs=1
+    )
+    # Packed weights are the same; a few small constants of fixed shapes are new.
+    assert artifact.manifest["bytes"]["weights"] < 1.5 * general.manifest["bytes"]["weights"]
+    model = load(artifact.save(tmp_path / "model.so"), 2)
+    reference = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    first = general.manifest["steps"]
+    for batch, seq in ((1, 16), (4, 16), (2, 16), (4, 17), (5, 40), (1, 16)):
+        x = normal(batch, seq, 24)
+        for got, want in zip(model(x), reference.run(None, {"x": x}), strict=True):
+            assert np.abs(got - want).max() <= 1e-5
+        ran = {at for at, step in enumerate(model.profile(x, repeat=1)) if step.seconds > 0}
+        assert (min(ran) >= first) == (batch in (1, 4) and seq == 16)
+    for sizes, sentence in (
+        ({"batch": (6,)}, "batch=6 is not from 1 to 5"),
+        ({"bach": (1,)}, "no symbol 'bach' has bounds in --input-shapes (did you mean 'batch'?)"),
+    ):
+        assert sentence in _refusal(lambda s=sizes: tilewright.compile(path, input_shapes=shapes, specialize=s))
+
+
 def test_calls_bound_to_different_sizes(pieces: Pair) -> None:
     calls = {count: pieces.model.bind(normal(count, 6), np.arange(count)) for count in (3, 33, 1)}
     for count in (1, 3, 33, 3):
