@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..element_types import CONTAINED, container_of
 from ..errors import UserError
 from ..registry import Registry, nearest
 from ..signature import TensorSpec
@@ -29,13 +30,24 @@ _BFLOAT16 = "bfloat16"
 
 
 def numpy_dtype(spec: TensorSpec) -> np.dtype[Any]:
-    """Return the element type in numpy: bfloat16, which numpy lacks, travels as its bits in uint16."""
-    return np.dtype("uint16" if spec.dtype == _BFLOAT16 else spec.dtype)
+    """Return the element type in numpy: what numpy lacks travels as its bits, one element to an integer."""
+    return np.dtype(container_of(spec.dtype))
+
+
+def _small_dtype(spec: TensorSpec) -> np.dtype[Any]:
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise UserError(f"'{spec.name}' is {spec.dtype}: install ml_dtypes to make such a tensor up") from error
+    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, spec.dtype))
+    return found
 
 
 def _from_floats(spec: TensorSpec, values: NDArray[np.floating[Any]]) -> Array:
     if spec.dtype == _BFLOAT16:
         return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    if spec.dtype in CONTAINED:
+        return values.astype(np.float32).astype(_small_dtype(spec)).view(numpy_dtype(spec))
     return values.astype(numpy_dtype(spec))
 
 
@@ -58,7 +70,7 @@ def _random(spec: TensorSpec, rng: np.random.Generator, bound: int) -> Array:
     """
     dtype = numpy_dtype(spec)
     name = spec.name.lower()
-    if dtype.kind == "f" or spec.dtype == _BFLOAT16:
+    if dtype.kind == "f" or spec.dtype in CONTAINED:
         return _from_floats(spec, rng.standard_normal(spec.largest_shape))
     if "mask" in name and spec.shape:
         length = spec.largest_shape[-1]

@@ -20,7 +20,7 @@ TUPLE, TUPLE_GET_ITEM = "tuple", "tuple_get_item"
 
 _POINTWISE_UNARY = """abs negative sign ceil floor round trunc sqrt rsqrt square exp log sin cos tan asin acos atan sinh
 cosh tanh asinh acosh atanh sigmoid erf isnan isinf isfinite logical_not bitwise_not astype clip
-nn.relu nn.leakyrelu nn.gelu nn.gelu_tanh nn.silu nn.softplus nn.selu"""
+nn.relu nn.leakyrelu nn.gelu nn.gelu_tanh nn.silu nn.softplus nn.selu tilewright.decode tilewright.encode"""
 _POINTWISE_BINARY = """add subtract multiply divide floor_divide mod floor_mod power maximum minimum
 equal not_equal less less_equal greater greater_equal
 logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor left_shift right_shift"""

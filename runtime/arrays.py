@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..element_types import CONTAINED, container_of
 from ..errors import UserError
 from ..registry import nearest
 from ..signature import TensorSpec
@@ -29,7 +30,7 @@ class Port:
         name: the model's own name for it.
         shape: dimensions in elements; None for one that a run decides.
         told: the shape as errors show it.
-        dtype: the element type of the array; bfloat16, which numpy lacks, travels as its bits in uint16.
+        dtype: the element type of the array; what numpy lacks travels as its bits, one element to an integer.
         type_name: the model's name of the element type.
     """
 
@@ -43,7 +44,7 @@ class Port:
     @staticmethod
     def of(path: Path, role: str, spec: TensorSpec) -> Port:
         """Return the port of a specification; role is "input" or "output"."""
-        dtype = np.dtype("uint16" if spec.dtype == "bfloat16" else spec.dtype)
+        dtype = np.dtype(container_of(spec.dtype))
         shape = tuple(dim if isinstance(dim, int) else None for dim in spec.shape)
         told = f"[{', '.join(map(str, spec.shape))}]"
         return Port(f"{path}: {role} '{spec.name}'", spec.name, shape, dtype, spec.dtype, told)
@@ -114,12 +115,12 @@ class Port:
             raise UserError(f"{self.where} is given a {type(value).__name__} that DLPack refuses: {error}") from error
 
     def _check_dtype(self, array: Array) -> None:
-        if array.dtype == self.dtype or array.dtype.name == self.type_name == "bfloat16":
+        if array.dtype == self.dtype or array.dtype.name == self.type_name:
             return
         if not array.dtype.isnative and array.dtype.newbyteorder("=") == self.dtype:
             raise UserError(f"{self.where} is given in foreign byte order; pass x.astype('{self.dtype}')")
-        if self.type_name == "bfloat16":
-            raise UserError(f"{self.where} is bfloat16, not {array.dtype}; pass its bits as uint16")
+        if self.type_name in CONTAINED:
+            raise UserError(f"{self.where} is {self.type_name}, not {array.dtype}; pass its bits as {self.dtype}")
         raise UserError(f"{self.where} is {self.dtype}, not {array.dtype}; pass x.astype('{self.dtype}')")
 
     def _check_shape(self, array: Array) -> None:

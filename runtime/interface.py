@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 
+from ..element_types import CONTAINED
+
 ABI_VERSION = 2
 
 OK = 0
@@ -24,8 +26,8 @@ DTYPES = {
     (2, 16): "float16",
     (2, 32): "float32",
     (2, 64): "float64",
-    (4, 16): "bfloat16",
     (6, 8): "bool",
+    **{(each.code, each.bits): name for name, each in CONTAINED.items()},
 }
 
 

@@ -99,5 +99,5 @@ def operand_bytes(work: Workload) -> float:
 
 
 def _stored_bytes(operand: TensorType) -> int:
-    itemsize = 2 if operand.dtype == "bfloat16" else np.dtype(operand.dtype).itemsize
+    itemsize = np.dtype(operand.dtype).itemsize
     return math.prod(operand.stored_shape) * itemsize

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from ..workload import PointwiseProgram, PointwiseStep
-from . import scalar_activations, scalar_arithmetic, scalar_functions, scalar_logic  # noqa: F401
+from . import (  # noqa: F401
+    scalar_activations,
+    scalar_arithmetic,
+    scalar_conversions,
+    scalar_functions,
+    scalar_logic,
+)
 from .bindings import Bindings, Expr, dtype_of
 from .scalar_registry import ALL, SCALAR_OPS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_BITS = {"bool": 8, "bfloat16": 16}
+_BITS = {"bool": 8}
 
 
 @dataclass(frozen=True)

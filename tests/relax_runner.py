@@ -10,11 +10,16 @@ import tvm
 from numpy.typing import NDArray
 from tvm import relax
 
+from tilewright.element_types import CONTAINED, container_of
+from tilewright.passes.precision import assign_precision
+
 Array = NDArray[Any]
 
 
 def run_module(module: tvm.IRModule, inputs: Sequence[Array] | Mapping[str, Array]) -> list[Array]:
     """Return the outputs of ``main``, legalized and compiled for this machine by TVM alone.
+
+    What TVM cannot lower, small floats, narrow integers and quantization, the precision phase takes away first.
 
     Args:
         module: a module of Relax operators; it is not changed.
@@ -22,9 +27,21 @@ def run_module(module: tvm.IRModule, inputs: Sequence[Array] | Mapping[str, Arra
     """
     main = module["main"]
     ordered = [inputs[p.name] for p in main.params] if isinstance(inputs, Mapping) else list(inputs)
-    lowered = relax.transform.LegalizeOps()(module)
+    ordered = [np.asarray(each, order="C") for each in ordered]
+    ordered = [each.view(container_of(each.dtype.name)) for each in ordered]
+    types = [str(each.dtype) for each in _fields(main.ret_ty)]
+    alone = len(module.functions) == 1
+    lowered = relax.transform.LegalizeOps()(assign_precision(module) if alone else module)
     executable = tvm.compile(lowered, target=tvm.target.Target("llvm"))
     machine = relax.VirtualMachine(executable, tvm.cpu())
-    result = machine["main"](*(tvm.runtime.tensor(np.asarray(each, order="C")) for each in ordered))
+    result = machine["main"](*(tvm.runtime.tensor(each) for each in ordered))
     fields = [result] if hasattr(result, "numpy") else list(result)
-    return [each.numpy() for each in fields]
+    return [_viewed(each.numpy(), dtype) for each, dtype in zip(fields, types, strict=True)]
+
+
+def _viewed(array: Array, dtype: str) -> Array:
+    return array.view(np.dtype(dtype)) if dtype in CONTAINED else array
+
+
+def _fields(ty: Any) -> list[Any]:
+    return list(ty.fields) if isinstance(ty, relax.TupleType) else [ty]

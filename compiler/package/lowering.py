@@ -26,7 +26,7 @@ ALIGNMENT = 64
 #: Allocations up to this size stay on the stack: LLVM keeps most of them in registers.
 STACK_BYTES = 512
 
-_BYTES_OF = {"bool": 1, "bfloat16": 2}
+_BYTES_OF = {"bool": 1}
 
 
 def itemsize(dtype: str) -> int:

@@ -15,6 +15,8 @@ _ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "astype": ("dtype",),
     "nn.leakyrelu": ("alpha",),
     "nn.softplus": ("beta", "threshold"),
+    "tilewright.decode": ("format",),
+    "tilewright.encode": ("format", "saturate", "round_mode"),
 }
 
 
@@ -25,6 +27,8 @@ _SELECTIONS = "maximum minimum sign where nn.leakyrelu floor_mod floor_divide"
 _OCCURRENCES = {
     "log": 250,
     "nn.softplus": 150,
+    "tilewright.decode": 12,
+    "tilewright.encode": 24,
     **dict.fromkeys(_POLYNOMIALS.split(), 24),
     **dict.fromkeys(_SELECTIONS.split(), 12),
 }
@@ -55,7 +59,7 @@ def step_of(call: Call, args: tuple[int, ...]) -> PointwiseStep:
     name = operator_name(call)
     attrs: dict[str, Attribute] = {}
     for attribute in _ATTRIBUTES.get(name, ()):
-        value = getattr(call.attrs, attribute)
+        value = call.attrs[attribute] if name.startswith("tilewright.") else getattr(call.attrs, attribute)
         attrs[attribute] = value if isinstance(value, int | float) else str(value)
     if name == "clip":
         attrs |= {"min": call.args[1].value, "max": call.args[2].value}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COMPUTED = frozenset(
     (
         "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-        "float16", "bfloat16", "float32", "float64",
+        "float16", "float32", "float64",
     )
 )  # fmt: skip
 

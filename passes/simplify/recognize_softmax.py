@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tvm import relax
 
+from ...tvm_names import dtype_of
 from ..expressions import axes_of
 from ..rewrite import RewritePass, register_pass
 from ..scope import Scope
@@ -23,7 +24,8 @@ class RecognizeSoftmax(RewritePass):
     e = exp(subtract(x, max(x))); divide(e, sum(e))  -->  nn.softmax(x)
     e = exp(x); divide(e, sum(e))  -->  nn.softmax(x)
 
-    Without the subtraction the results are equal wherever the exponentials do not overflow.
+    Without the subtraction the results are equal wherever the exponentials do not overflow. Halves are left alone:
+    whoever writes the steps out in them wants each rounded.
     """
 
     roots = ("divide",)
@@ -34,6 +36,8 @@ class RecognizeSoftmax(RewritePass):
         exponential = scope.call(numerator, "exp")
         total = scope.call(denominator, "sum")
         if exponential is None or total is None or not total.args[0].same_as(numerator):
+            return None
+        if dtype_of(value) not in ("float32", "float64"):
             return None
         axes = axes_of(total)
         if len(axes) != 1 or not total.attrs.keepdims:

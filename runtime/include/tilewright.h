@@ -33,7 +33,9 @@ enum {
   TILEWRIGHT_BUSY = -5             /* the instance is running in another thread */
 };
 
-/* The element type, as DLPack's DLDataType: code 0 int, 1 uint, 2 float, 4 bfloat, 6 bool; lanes is 1. */
+/* The element type, as DLPack's DLDataType: code 0 int, 1 uint, 2 float, 4 bfloat, 6 bool, 10 float8_e4m3fn,
+   11 float8_e4m3fnuz, 12 float8_e5m2, 13 float8_e5m2fnuz, 14 float8_e8m0fnu, 17 float4_e2m1fn; lanes is 1.
+   Elements of fewer than 8 bits lie one to a byte, in its low bits; its other bits are zero. */
 typedef struct {
   uint8_t code;
   uint8_t bits;

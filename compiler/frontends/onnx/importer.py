@@ -334,7 +334,9 @@ class _Importer:
         if not isinstance(value, np.ndarray):
             return value
         if id(value) not in self.constants:
-            self.constants[id(value)] = (value, constant(value))
+            made = constant(value)
+            made = self.builder.emit(made, "constant", "") if isinstance(made, relax.Call) else made
+            self.constants[id(value)] = (value, made)
         return self.constants[id(value)][1]
 
     def _operator(self, node: NodeProto, opsets: Mapping[str, int]) -> str:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto, TensorProto, numpy_helper
 from onnx.helper import get_attribute_value
 from tvm import relax
 
 from ....dims import Dim
+from ....element_types import CONTAINED, small_float
 from ....errors import UserError
+from ....passes.conversion import convert
 from ....tvm_names import constant_value, dtype_of, expressions, is_constant, shape_of
 from .shape_values import ShapeValue, shape_tensor, shape_value
 
@@ -131,7 +133,7 @@ class Node:
 
     def cast(self, data: Expr, dtype: str) -> Expr:
         """Return data in another element type; nothing is emitted where it is the same."""
-        return data if dtype_of(data) == dtype else self.emit(relax.op.astype(data, dtype))
+        return data if dtype_of(data) == dtype else self.emit(cast(data, dtype))
 
     def _value(self, name: str, default: Any) -> Any:
         found = self._attributes.get(name)
@@ -142,8 +144,33 @@ def _holds_dims(value: Any) -> bool:
     return isinstance(value, Dim) or (isinstance(value, np.ndarray) and value.dtype == object)
 
 
+def cast(data: Expr, dtype: str, saturate: bool = True, round_mode: str = "up") -> Expr:
+    """Return data in another element type by the rules of ONNX's Cast; constants at once."""
+    if is_constant(data):
+        return constant(_cast_array(constant_value(data), dtype, saturate, round_mode))
+    if CONTAINED.keys() & {dtype, dtype_of(data)}:
+        return convert(data, dtype, saturate, round_mode)
+    return relax.op.astype(data, dtype)
+
+
+def _cast_array(array: NDArray[Any], dtype: str, saturate: bool, round_mode: str) -> NDArray[Any]:
+    small = small_float(dtype)
+    if dtype == "float8_e8m0fnu":
+        return numpy_helper.to_float8e8m0(array, saturate, round_mode).astype(dtype)
+    with np.errstate(all="ignore"):
+        if saturate and small is not None and small.bits == 8:
+            return numpy_helper.saturate_cast(array, np.dtype(dtype))
+        return array.astype(np.dtype(dtype))
+
+
 def constant(array: NDArray[Any]) -> Expr:
-    """Return a Relax constant that holds a copy of an array, its element type kept."""
+    """Return a Relax constant that holds a copy of an array, its element type kept.
+
+    Integers narrower than a byte have no constants: they are a conversion of one, to be bound before it is read.
+    """
+    described = CONTAINED.get(array.dtype.name)
+    if described is not None and small_float(array.dtype.name) is None:
+        return convert(constant(array.astype(np.int8)), array.dtype.name)
     return relax.const(np.ascontiguousarray(array).reshape(array.shape), dtype=array.dtype.name)
 
 

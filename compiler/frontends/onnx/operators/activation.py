@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tvm import relax
 
-from .....tvm_names import shape_of
+from .....tvm_names import dtype_of, shape_of
+from ..attention import softmax as stepwise_softmax
 from ..node import Node, positive_axis, rank_of
 from ..registry import operator
 
@@ -149,7 +150,7 @@ def flat_softmax(node: Node, data: Expr) -> Expr:
 @operator("Softmax", since=13)
 def softmax(node: Node, data: Expr) -> Expr:
     """Softmax along one axis."""
-    return relax.op.nn.softmax(data, positive_axis(node.get_int("axis", -1), rank_of(data)))
+    return stepwise_softmax(node, data, positive_axis(node.get_int("axis", -1), rank_of(data)))
 
 
 @operator("LogSoftmax")
@@ -191,6 +192,10 @@ def _hard_sigmoid(node: Node, data: Expr, slope: float, offset: float) -> Expr:
 
 
 def _exponential_below(node: Node, data: Expr, factor: float, scale: float) -> Expr:
+    dtype = dtype_of(data)
+    if dtype in ("float16", "bfloat16"):
+        # Close to zero exp(x) - 1 would have no digits left.
+        return node.cast(_exponential_below(node, node.cast(data, "float32"), factor, scale), dtype)
     # The argument is kept below zero so that the branch not taken does not overflow.
     negative = node.emit(relax.op.minimum(data, node.const(0, data)))
     if scale != 1.0:

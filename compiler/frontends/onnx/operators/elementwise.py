@@ -10,10 +10,12 @@ import numpy as np
 from onnx.helper import tensor_dtype_to_np_dtype
 from tvm import relax
 
+from .....element_types import CONTAINED
 from .....errors import UserError
 from .....passes.tensor_functions import call
 from .....tvm_names import constant_value, dtype_of, is_constant, shape_of
-from ..node import Node, constant, positive_axis, rank_of
+from ..node import Node, positive_axis, rank_of
+from ..node import cast as cast_to
 from ..registry import RowFunction, operator
 
 if TYPE_CHECKING:
@@ -214,7 +216,7 @@ def where(node: Node, condition: Expr, a: Expr, b: Expr) -> Expr:
 
 @operator("Cast")
 def cast(node: Node, data: Expr) -> Expr:
-    """Another element type; to bool it is "not zero"."""
+    """Another element type; to bool it is "not zero"; ``saturate`` and ``round_mode`` are those of 8-bit floats."""
     return _cast(node, data, np.dtype(tensor_dtype_to_np_dtype(node.get_int("to", 1))).name)
 
 
@@ -251,13 +253,11 @@ def _clip(node: Node, data: Expr, low: Expr | None, high: Expr | None) -> Expr:
 def _cast(node: Node, data: Expr, dtype: str) -> Expr:
     if dtype_of(data) == dtype:
         return data
-    if is_constant(data):
-        return constant(constant_value(data).astype(np.dtype(dtype)))
-    if dtype == "bool":
-        return relax.op.not_equal(data, node.const(0, data))
-    if dtype == "object" or dtype.startswith(("str", "float8", "float4", "int4", "uint4", "int2", "uint2")):
+    if dtype == "object" or dtype.startswith("str"):
         raise UserError(f"a cast to {dtype} is not supported")
-    return relax.op.astype(data, dtype)
+    if dtype == "bool" and dtype_of(data) not in CONTAINED and not is_constant(data):
+        return relax.op.not_equal(data, node.const(0, data))
+    return cast_to(data, dtype, bool(node.get_int("saturate", 1)), node.get_string("round_mode", "up"))
 
 
 def _aligned(node: Node, a: Expr, b: Expr) -> Expr:
