@@ -31,7 +31,10 @@ def write_onnx(source: ModelSource, path: Path) -> Shapes:
     Raises UserError where torch is missing, the model cannot be read, and for what torch's exporter does not take.
     """
     _require_packages(source)
-    with quiet():
+    import torch
+
+    # With gradients, torch decomposes attention in a way that fails for operands that are not contiguous.
+    with quiet(), torch.no_grad():
         program, dynamic = _program(source)
         return write_program(str(source.path), program, dynamic, path)
 
@@ -76,7 +79,7 @@ def trace(shown: str, live: LiveModel) -> Any:
     args = () if named else _as_tuple(live.example_inputs)
     kwargs = dict(live.example_inputs) if isinstance(live.example_inputs, Mapping) else {}
     try:
-        with _inference_mode(live.module), torch.no_grad(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        with _inference_mode(live.module), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             return torch.export.export(live.module, args, kwargs, dynamic_shapes=live.dynamic_shapes)
     except Exception as error:
         raise UserError(
