@@ -10,6 +10,7 @@ from typing import Any
 
 from ....errors import UserError
 from ..source import Shapes
+from .bags import split_equal_bags
 from .sentences import first_line
 
 #: The newest operator set for which the exporter writes attention as products and a softmax, which are fused again.
@@ -24,12 +25,15 @@ _SYMBOL = re.compile(r"[su]\d+")
 def write_program(shown: str, program: Any, dynamic_shapes: Any, path: Path) -> Shapes:
     """Write an ExportedProgram as an ONNX file; return the shapes of inputs whose dynamic dimensions have bounds.
 
+    Bags in the program are rewritten in place (:mod:`.bags`), which changes nothing of what it computes.
+
     Nodes are called after their layer ("body.0"), outputs after their place in the result ("logits", "output.1").
 
     Raises UserError for what the exporter does not take, naming the layer.
     """
     import torch
 
+    split_equal_bags(program)
     try:
         made = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, verbose=False, dynamic_shapes=dynamic_shapes
