@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# As many processes as cores; `PYTEST_ARGS=` for one.
+PYTEST_ARGS ?= -n auto
 
 .PHONY: help demo test lint coverage bench bench-x86 conformance clean
 
