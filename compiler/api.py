@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,8 @@ class CompileRequest:
             each combination; a run whose sizes they are takes them.
         module: "path.py:factory", which makes the module whose weights a PyTorch state dict holds.
         live: a module in memory, in place of the file; ``model`` is its name.
+        signature: which signature of a TensorFlow SavedModel; None for its only one.
+        outputs: nodes where a frozen TensorFlow graph ends; empty for those that nothing follows.
     """
 
     model: Path
@@ -63,11 +65,13 @@ class CompileRequest:
     module: str | None = None
     live: LiveModel | None = None
     specialize: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    signature: str | None = None
+    outputs: tuple[str, ...] = ()
 
     @property
     def source(self) -> ModelSource:
         """What the frontends are asked for."""
-        return ModelSource(self.model, self.input_shapes, self.module, self.live)
+        return ModelSource(self.model, self.input_shapes, self.module, self.live, self.signature, self.outputs)
 
 
 def compile_model(request: CompileRequest, observe: Observer | None = None) -> Artifact | None:
@@ -146,6 +150,8 @@ def compile(  # noqa: A001 - the word users expect
     *,
     dynamic_shapes: Any = None,
     module: str | None = None,
+    signature: str | None = None,
+    outputs: Sequence[str] = (),
     target: str = "host",
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     format: str = "so",  # noqa: A002
@@ -161,6 +167,8 @@ def compile(  # noqa: A001 - the word users expect
         example_inputs: of a module, the arguments of one call, by position or by name.
         dynamic_shapes: of a module, which dimensions may change, as ``torch.export.export`` takes it.
         module: "path.py:factory" for a file of weights, as of :class:`CompileRequest`, where the others are explained.
+        signature: which signature of a TensorFlow SavedModel.
+        outputs: nodes where a frozen TensorFlow graph ends.
 
     Raises UserError for whatever the user can mend.
     """
@@ -181,6 +189,8 @@ def compile(  # noqa: A001 - the word users expect
             module=module,
             live=live,
             specialize=dict(specialize or {}),
+            signature=signature,
+            outputs=tuple(outputs),
         )
     )
     assert artifact is not None

@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..targets.database import load_target
 from ..targets.host import read_machine
 from ..targets.toolchain import TOOLCHAINS, Toolchain, find_toolchain
+from .environments import ENVIRONMENTS
 
 _OLDEST_PYTHON = (3, 11)
 _TIMEOUT_SECONDS = 120
@@ -45,6 +46,7 @@ def examine() -> Iterator[Finding]:
     yield _tvm()
     yield from _toolchain()
     yield from _machine()
+    yield from _environments()
 
 
 def _python() -> Finding:
@@ -145,3 +147,12 @@ def _machine() -> Iterator[Finding]:
         return
     yield Finding("target", "ok", target.description)
     yield Finding("features", "ok", " ".join(sorted(target.features)))
+
+
+def _environments() -> Iterator[Finding]:
+    for environment in map(ENVIRONMENTS.__getitem__, ENVIRONMENTS.names()):
+        subject = f"environment '{environment.name}'"
+        if environment.is_ready():
+            yield Finding(subject, "ok", f"{', '.join(environment.packages)}, in {environment.folder}")
+        else:
+            yield Finding(subject, "missing", f"for models of {environment.name}: {environment.remedy}")

@@ -35,6 +35,7 @@ Examples:
   tilewright compile model.pt2
   tilewright compile net.py:make_model
   tilewright compile weights.pth --module net.py:make_model
+  tilewright compile saved_model/ --signature serving_default
   tilewright compile model.onnx --stop-after fuse --dump all"""
 )
 @click.argument("model", type=PATH)
@@ -52,6 +53,8 @@ Examples:
     help="so: shared library; static: archive and header; obj: one object and header; c: sources and kernel objects.",
 )
 @click.option("--module", help="path.py:factory, the PyTorch module whose weights MODEL, a state dict, holds.")
+@click.option("--signature", help="Which signature of a TensorFlow SavedModel.")
+@click.option("--outputs", help="Nodes where a frozen TensorFlow graph (.pb) ends, separated by commas.")
 @click.option("--name", help="The model's name inside the library; the file's when left out.")
 @click.option("-O", "--opt", type=click.IntRange(0, 3), default=3, show_default=True, help="How much to optimize.")
 @click.option(
@@ -90,6 +93,8 @@ def command(
     input_shapes: tuple[tuple[tuple[str, tuple[WrittenDim, ...]], ...], ...],
     kind: str,
     module: str | None,
+    signature: str | None,
+    outputs: str | None,
     name: str | None,
     opt: int,
     accuracy: str,
@@ -105,7 +110,8 @@ def command(
     """Compile MODEL to one self-contained native library.
 
     MODEL is an ONNX file, a PyTorch .pt2 file, path.py:factory (a function that returns a PyTorch module and example
-    inputs), a PyTorch state dict with --module, or a tree library's file.
+    inputs), a PyTorch state dict with --module, TensorFlow's (a SavedModel's folder, .keras, .h5, .pb, .tflite),
+    Paddle's (.json or .pdmodel with .pdiparams), or a tree library's file.
     The library holds code, weights and runtime, and needs libc and libm only.
     """
     if (rtol is not None or atol is not None) and not verify:
@@ -124,6 +130,8 @@ def command(
         stop_after=stop_after,
         module=module,
         specialize=dict(specialize),
+        signature=signature,
+        outputs=tuple(filter(None, (outputs or "").split(","))),
     )
     path = output or Path(model.stem + _SUFFIXES[kind])
     if not stop_after:

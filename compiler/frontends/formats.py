@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from ...errors import UserError
+from . import elsewhere, paddle, tensorflow
 from .conversion import through_onnx
 from .model import ImportedModel
 from .source import Format, ModelSource, Shapes
@@ -24,6 +25,17 @@ def _torch(source: ModelSource, path: Path) -> Shapes:
     from .pytorch import write_onnx
 
     return write_onnx(source, path)
+
+
+def _tensorflow(source: ModelSource, path: Path) -> Shapes:
+    _refuse_module(source)
+    return tensorflow.write_onnx(source, path)
+
+
+def _paddle(source: ModelSource, path: Path) -> Shapes:
+    _refuse_module(source)
+    _refuse_choices(source)
+    return paddle.write_onnx(source, path)
 
 
 def _trees(source: ModelSource) -> ImportedModel:
@@ -53,9 +65,19 @@ def _refuse_pickle(source: ModelSource) -> ImportedModel:
 def _onnx(source: ModelSource) -> ImportedModel:
     from .onnx import import_onnx
 
+    _refuse_module(source)
+    _refuse_choices(source)
+    return import_onnx(source.path, source.input_shapes)
+
+
+def _refuse_module(source: ModelSource) -> None:
     if source.module:
         raise UserError(f"'{source.path}' is not a file of weights: --module is for state dicts of PyTorch (.pt, .pth)")
-    return import_onnx(source.path, source.input_shapes)
+
+
+def _refuse_choices(source: ModelSource) -> None:
+    if source.signature or source.outputs:
+        raise UserError(f"'{source.path}' is not a TensorFlow model: --signature and --outputs are for those")
 
 
 def _is_factory(source: ModelSource) -> bool:
@@ -72,6 +94,9 @@ FORMATS = (
         through_onnx(_torch),
         _torch,
     ),
+    Format("TensorFlow", lambda source: tensorflow.is_tensorflow(source.path), through_onnx(_tensorflow), _tensorflow),
+    Format("Paddle", lambda source: paddle.is_paddle(source.path), through_onnx(_paddle), _paddle),
+    Format("known, not read", elsewhere.is_elsewhere, elsewhere.refuse),
     Format("pickle", lambda source: source.suffix in _PICKLED, _refuse_pickle),
     Format("trees", lambda source: source.suffix in _TREES, _trees),
 )

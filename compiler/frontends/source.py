@@ -37,12 +37,16 @@ class ModelSource:
         input_shapes: shapes that replace symbolic or declared ones, by input name.
         module: "path.py:factory", a function that makes the module whose weights the file holds; None for none.
         live: the module itself, in place of a file.
+        signature: which signature of a SavedModel; None for its only one.
+        outputs: nodes where a frozen TensorFlow graph ends; empty for those that nothing follows.
     """
 
     path: Path
     input_shapes: Shapes = field(default_factory=dict)
     module: str | None = None
     live: LiveModel | None = None
+    signature: str | None = None
+    outputs: tuple[str, ...] = ()
 
     @property
     def suffix(self) -> str:

@@ -15,6 +15,8 @@ from ..source import ModelSource, Shapes
 
 _SCRIPTS = Path(__file__).parent
 _PACKAGES = ("tensorflow", "tf2onnx")
+#: What the converter calls files, by suffix.
+_KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".pb": "frozen", ".tflite": "tflite"}
 _CONFIG = "config.json"
 #: The description of a network's layers is small; what is larger is an attack.
 _MOST_CONFIG = 256 << 20
@@ -30,9 +32,9 @@ def is_saved_model(path: Path) -> bool:
     return (path / "saved_model.pb").is_file() or path.name == "saved_model.pb"
 
 
-def is_keras(path: Path) -> bool:
-    """Whether a path has the name of a Keras model."""
-    return path.suffix.lower() in (".keras", ".h5", ".hdf5")
+def is_tensorflow(path: Path) -> bool:
+    """Whether a path is a model of TensorFlow, Keras or TFLite, by its name, or by the names in a folder."""
+    return is_saved_model(path) or path.suffix.lower() in _KINDS
 
 
 def write_onnx(source: ModelSource, path: Path) -> Shapes:
@@ -54,8 +56,7 @@ def write_onnx(source: ModelSource, path: Path) -> Shapes:
     _CONVERTER.run(
         model.resolve(),
         path,
-        shown=str(model),
-        kind="saved_model" if is_saved_model(model) else "keras" if is_keras(model) else model.suffix.lower()[1:],
+        kind="saved_model" if is_saved_model(model) else _KINDS[model.suffix.lower()],
         signature=source.signature,
         outputs=list(source.outputs),
     )

@@ -7,6 +7,7 @@ the operators that tf2onnx lacks, and sentences.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class Loaded:
 
 def convert(request: Mapping[str, Any]) -> None:
     """Convert the model of a request. Raises Refused."""
-    if request["outputs"] and request["kind"] != "pb":
+    if request["outputs"] and request["kind"] != "frozen":
         raise Refused("--outputs names where a frozen graph (.pb) ends; this model names its outputs itself")
     if request["signature"] and request["kind"] not in ("saved_model", "tflite"):
         raise Refused("--signature chooses among those of a SavedModel; this model has none")
@@ -64,6 +65,9 @@ def _saved_model(request: Mapping[str, Any]) -> Loaded:
     except Exception as error:
         raise Refused(f"not a SavedModel with the tag 'serve': {_line(error)}") from error
     known = [name for name in signatures if not name.startswith(_OWN_SIGNATURES)]
+    if set(known) == {"serve", "serving_default"}:
+        # Keras' export() gives one function both names.
+        known.remove("serve" if request["signature"] != "serve" else "serving_default")
     chosen = _chosen(request["signature"], known)
     graph, inputs, outputs, names = tf_loader.from_saved_model(
         request["model"], None, None, ["serve"], [chosen], return_tensors_to_rename=True
@@ -97,7 +101,9 @@ def _keras(request: Mapping[str, Any]) -> Loaded:
     results: list[str] = []
 
     def call(*tensors: Any) -> list[Any]:
-        packed = tensors[0] if isinstance(model, keras.Sequential) else keras.tree.pack_sequence_as(model.input, tensors)
+        packed = (
+            tensors[0] if isinstance(model, keras.Sequential) else keras.tree.pack_sequence_as(model.input, tensors)
+        )
         made = keras.tree.flatten_with_path(model(packed, training=False))
         results[:] = _result_names([path for path, _ in made], list(model.output_names))
         return [tf.identity(tensor) for _, tensor in made]
@@ -219,7 +225,7 @@ def _to_onnx(loaded: Loaded) -> Any:
             input_names=loaded.inputs,
             output_names=loaded.outputs,
             tensors_to_rename=loaded.names,
-            custom_op_handlers={"Erfc": (_erfc, [])},
+            custom_op_handlers={"Erfc": (_erfc, []), "TFL_GELU": (_gelu, [])},
             **given,
         )
     except Exception as error:
@@ -237,6 +243,30 @@ def _erfc(graph: Any, node: Any, name: str, arguments: Any) -> None:
     graph.remove_node(node.name)
     erf = graph.make_node("Erf", node.input[:1], dtypes=[dtype], shapes=[shape])
     graph.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=outputs, dtypes=[dtype], shapes=[shape])
+
+
+def _gelu(graph: Any, node: Any, name: str, arguments: Any) -> None:
+    """TFLite's GELU --> x / 2 * (1 + erf(x / sqrt 2)), or the one with tanh."""
+    import numpy as np
+
+    dtype, shape, outputs = graph.get_dtype(node.output[0]), graph.get_shape(node.output[0]), list(node.output)
+    x, rounded = node.input[0], bool(node.get_attr_value("approximate", False))
+    graph.remove_node(node.name)
+
+    def number(value: float) -> str:
+        return str(graph.make_const(f"{name}_{value}", np.array(value, _numpy_type(dtype))).output[0])
+
+    def op(kind: str, *operands: str) -> str:
+        return str(graph.make_node(kind, list(operands), dtypes=[dtype], shapes=[shape]).output[0])
+
+    if rounded:
+        cube = op("Mul", op("Mul", op("Mul", x, x), x), number(0.044715))
+        inner = op("Tanh", op("Mul", op("Add", x, cube), number(math.sqrt(2 / math.pi))))
+    else:
+        inner = op("Erf", op("Mul", x, number(math.sqrt(0.5))))
+    half = op("Mul", x, number(0.5))
+    last = [half, op("Add", inner, number(1.0))]
+    graph.make_node("Mul", last, name=name, outputs=outputs, dtypes=[dtype], shapes=[shape])
 
 
 def _numpy_type(dtype: int) -> Any:
@@ -291,7 +321,7 @@ def _line(error: BaseException) -> str:
 _LOADERS: dict[str, Callable[[Mapping[str, Any]], Loaded]] = {
     "saved_model": _saved_model,
     "keras": _keras,
-    "pb": _frozen,
+    "frozen": _frozen,
     "tflite": _tflite,
 }
 

@@ -1,0 +1,1 @@
+"""Programs that make a framework's models, their inputs and what the framework computes of them; each runs alone."""
