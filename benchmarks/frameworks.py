@@ -56,7 +56,7 @@ def check(folder: Path, case: Mapping[str, Any]) -> tuple[float, float]:
             array.reshape(-1).view(np.uint8).fill(0xFF)
         got = dict(call().items())
     if "*" in wanted and len(got) == 1:
-        wanted = {name: wanted["*"] for name in got}
+        wanted = dict.fromkeys(got, wanted["*"])
     if set(got) != set(wanted):
         raise UserError(f"outputs are called {sorted(got)}, not {sorted(wanted)}")
     errors = [_error(got[name], wanted[name], units) for name in wanted]
