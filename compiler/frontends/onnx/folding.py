@@ -50,6 +50,8 @@ def fold(
         return None
     if node.op_type == "GatherElements":
         return [_gather_elements(node, *(operands[name] for name in node.input))]
+    if node.op_type == "Range":
+        return [_range(*(operands[name] for name in node.input))]
     inputs = list(dict.fromkeys(name for name in node.input if name))
     outputs = [name for name in node.output if name]
     function = make_function(
@@ -112,6 +114,13 @@ def _gather_elements(node: NodeProto, data: Array, indices: Array) -> Array:
     return result
 
 
+def _range(start: Array, limit: Array, step: Array) -> Array:
+    """Onnx's evaluator takes scalars only, its own function bodies give tensors of one element."""
+    first, last, each = (value.item() for value in (start, limit, step))
+    result: Array = np.arange(first, last, each).astype(start.dtype)
+    return result
+
+
 def _is_small(node: NodeProto, operands: Mapping[str, Array], types: Mapping[str, TypeProto]) -> bool:
     limit = max(FOLDING_LIMIT, sum(operands[name].nbytes for name in node.input if name))
     total = 0
@@ -141,5 +150,5 @@ def _range_bytes(node: NodeProto, operands: Mapping[str, Array]) -> int | None:
     if node.op_type != "Range":
         return None
     start, limit, step = (operands[name] for name in node.input)
-    steps = (float(limit) - float(start)) / float(step)
-    return max(math.ceil(steps), 0) * start.itemsize
+    steps: float = (limit.item() - start.item()) / step.item()
+    return max(math.ceil(steps), 0) * int(start.itemsize)
