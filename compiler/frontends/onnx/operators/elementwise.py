@@ -110,17 +110,7 @@ def equal(node: Node, a: Expr, b: Expr) -> Expr:
 @operator("Div")
 def div(node: Node, a: Expr, b: Expr) -> Expr:
     """Quotient; of integers it is rounded towards zero."""
-    b = _aligned(node, a, b)
-    if dtype_of(a).startswith("float"):
-        return relax.op.divide(a, b)
-    quotient = node.emit(relax.op.floor_divide(a, b))
-    if dtype_of(a).startswith("uint"):
-        return quotient
-    rest = node.emit(relax.op.subtract(a, node.emit(relax.op.multiply(quotient, b))))
-    inexact = node.emit(relax.op.not_equal(rest, node.const(0, a)))
-    below = node.emit(relax.op.less(quotient, node.const(0, a)))
-    adjust = node.emit(relax.op.astype(node.emit(relax.op.logical_and(inexact, below)), dtype_of(a)))
-    return relax.op.add(quotient, adjust)
+    return relax.op.divide(a, _aligned(node, a, b))
 
 
 @operator("Mod")
