@@ -100,8 +100,8 @@ def cases(kinds: Sequence[str] = KINDS) -> Iterator[Case]:
         for case in sorted(found, key=lambda each: str(each.name)):
             folder = Path(case.model_dir or "")
             model = case.model if case.model is not None else onnx.load(folder / "model.onnx")
-            data = case.data_sets if case.data_sets is not None else _stored(folder, model)
-            data = [tuple([_parsed(each) for each in half] for half in pair) for pair in data]
+            made = _stored(folder, model) if case.data_sets is None else case.data_sets
+            data = [([_parsed(each) for each in given], [_parsed(each) for each in wanted]) for given, wanted in made]
             yield Case(kind, case.name, model, data, case.rtol, case.atol)
 
 
@@ -224,6 +224,7 @@ def _value(path: Path, kind: onnx.TypeProto) -> Any:
 
 
 def _parsed(value: Any) -> Any:
+    """Return a value of a test that onnx makes: some tensors are messages still."""
     return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
@@ -238,14 +239,9 @@ def _flat(values: Any) -> list[Any]:
     return flat
 
 
-def _array(value: Any) -> Any:
-    """Return a value of a test that onnx makes: some tensors are messages still."""
-    return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
-
-
 def _carried(array: Any) -> Any:
     """Return an array as the runtime takes it: of types that numpy alone does not have, the bits."""
-    return array if array.dtype.isbuiltin == 1 else array.view(f"uint{8 * array.dtype.itemsize}")
+    return array.view(container_of(array.dtype.name)) if array.dtype.name in CONTAINED else array
 
 
 def _difference(case: Case, expected: Any, result: Any, values: bool) -> str:
