@@ -24,6 +24,7 @@ COMMANDS = {
     "compile": "Compile a model to one self-contained native library.",
     "run": "Run a compiled library on given or made-up inputs.",
     "bench": "Measure latency, alone or side by side with other runtimes.",
+    "quantize": "Make a float model one of integers, and measure what that costs.",
     "profile": "Show where the time of a compiled library goes.",
     "inspect": "Show what is in a library or a model.",
     "targets": "List the machines that can be compiled for.",

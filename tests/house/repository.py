@@ -5,7 +5,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE_FOLDERS = ("compiler", "passes", "schedules", "targets", "runtime")
+PACKAGE_FOLDERS = ("compiler", "optimizer", "passes", "schedules", "targets", "runtime")
 
 _NOT_OURS = {".git", "build", "dist", "__pycache__"}
 

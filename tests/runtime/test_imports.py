@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HEAVY = ("tvm", "tvm_ffi", "onnx", "torch", "onnxruntime", "transformers", "sklearn", "click", "rich")
-COMPILER = tuple(f"tilewright.{part}" for part in ("compiler", "passes", "schedules", "targets"))
+COMPILER = tuple(f"tilewright.{part}" for part in ("compiler", "optimizer", "passes", "schedules", "targets"))
 LIMIT = 0.150
 
 

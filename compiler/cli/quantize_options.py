@@ -1,0 +1,42 @@
+"""Words and values of the options of ``tilewright quantize``, known without importing what serves them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic for type checkers only in newer releases of click
+
+#: Methods in the order of ``--help``; a test compares them with the registry.
+METHOD_LINES = {
+    "default": "every convolution and matrix product with a constant weight in int8",
+    "accuracy-aware": "int8, but the layers that cost most go back to float32 until --max-drop holds",
+    "weights-only": "weights in int8 or int4, activations in floats; needs no data",
+    "dynamic": "matrix products in int8, scaled anew in every run; needs no data",
+    "mixed": "int8, but the layers that cost most are left for bfloat16",
+}
+CALIBRATIONS = ("minmax", "entropy", "percentile")
+
+
+class Percentage(_ParamType):
+    """A share: ``0.5%`` or ``0.005``."""
+
+    name = "SHARE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share as a number."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        try:
+            number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            self.fail(f"'{value}' is no share: write 0.5% or 0.005", param, ctx)
+        if not (math.isfinite(number) and number >= 0):
+            self.fail(f"'{value}' must be zero or more", param, ctx)
+        return number

@@ -1,0 +1,1 @@
+"""Optimizer: models to smaller or faster models, before they are compiled."""

@@ -1,0 +1,107 @@
+"""Metrics: how good a model's outputs are, against labels or against the float model's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..registry import Registry
+from .data import import_function
+
+Array = NDArray[Any]
+Runs = Sequence[Mapping[str, Array]]
+#: From the outputs of every sample, the float model's outputs, and the targets, to one figure.
+Measure = Callable[[Runs, Runs, Runs], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of merit.
+
+    Attributes:
+        measure: computes it.
+        needs: the name of the target it compares with; None where the float model's outputs are the reference.
+        higher_is_better: whether a larger figure is better.
+    """
+
+    name: str
+    measure: Measure
+    needs: str | None = None
+    higher_is_better: bool = True
+
+    def drop(self, before: float, after: float) -> float:
+        """Return by how much a figure became worse; negative where it became better."""
+        return before - after if self.higher_is_better else after - before
+
+
+METRICS: Registry[Metric] = Registry("metric")
+
+
+def find_metric(name: str | None, targets: Runs) -> Metric:
+    """Return a metric: a row of ``METRICS``, or ``module:function`` where larger is better.
+
+    Without a name it is top1 where every sample has labels, and cosine otherwise.
+
+    Raises:
+        UserError: there is no such metric, or a sample lacks the target it needs.
+    """
+    if name is None:
+        name = "top1" if targets and all("labels" in each for each in targets) else "cosine"
+    metric = Metric(name, import_function(name)) if ":" in name else METRICS[name]
+    if metric.needs and not all(metric.needs in each for each in targets):
+        raise UserError(
+            f"metric '{name}' needs '{metric.needs}' with every sample: put an array of that name beside the inputs, "
+            "or images into a folder for each class"
+        )
+    return metric
+
+
+def _top(count: int) -> Measure:
+    def measure(outputs: Runs, references: Runs, targets: Runs) -> float:
+        hits: list[bool] = []
+        for output, target in zip(outputs, targets, strict=True):
+            scores = next(iter(output.values()))
+            scores = scores.reshape(-1, scores.shape[-1])
+            labels = target["labels"].reshape(-1)
+            if len(labels) != len(scores):
+                raise UserError(f"{len(labels)} label(s) for {len(scores)} row(s) of scores: they must be as many")
+            # A class counts by how many beat it: equal scores, and NaN, are no hit by luck of the order.
+            own = scores[np.arange(len(labels)), labels.astype(int)]
+            hits += list(((~(scores < own[:, None])).sum(axis=1)) <= count)
+        return float(np.mean(hits))
+
+    return measure
+
+
+def _cosine(outputs: Runs, references: Runs, targets: Runs) -> float:
+    """The mean over samples and outputs of the cosine of the angle between them and the float model's."""
+    return float(
+        np.mean([cosine(run[name], ref[name]) for run, ref in zip(outputs, references, strict=True) for name in ref])
+    )
+
+
+def cosine(one: Array, other: Array) -> float:
+    """Return the cosine of the angle between two arrays; 1 where both are zero."""
+    a, b = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norms if norms else float(np.array_equal(a, b))
+
+
+def _mse(outputs: Runs, references: Runs, targets: Runs) -> float:
+    errors = [
+        np.mean(np.square(run[name].astype(np.float64) - ref[name]))
+        for run, ref in zip(outputs, references, strict=True)
+        for name in ref
+    ]
+    return float(np.mean(errors))
+
+
+for _name, _count in (("top1", 1), ("top5", 5)):
+    METRICS.add(_name, Metric(_name, _top(_count), "labels"))
+METRICS.add("cosine", Metric("cosine", _cosine))
+METRICS.add("mse", Metric("mse", _mse, higher_is_better=False))

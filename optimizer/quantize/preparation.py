@@ -1,0 +1,111 @@
+"""Preparation: a float model with samples, ranges and statistics, from which quantized models are made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnx import ModelProto
+
+from ...errors import UserError
+from ..data import Sample
+from ..graph import Graph, copy_of
+from .calibration import Range, Statistics, observe
+from .equalization import equalize
+from .folding import fold_batch_norms, fold_transposed_weights
+from .layers import Layer, find_layers
+from .placement import Placement, place
+from .qdq import write_pairs
+from .smoothing import smooth
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made ready and quantized.
+
+    Attributes:
+        observer: a row of ``OBSERVERS``.
+        smoothing: the strength of smoothing, 0 for none.
+        equalize: whether neighbouring convolutions trade scales.
+        correct_bias: whether biases make up for the mean error of the weights.
+    """
+
+    observer: str = "minmax"
+    smoothing: float = 0.5
+    equalize: bool = False
+    correct_bias: bool = True
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A calibrated float model.
+
+    Attributes:
+        model: the float model, folded, smoothed and equalized: it computes what the original does.
+        layers: names of its layers, in order.
+    """
+
+    model: ModelProto
+    path: Path
+    recipe: Recipe
+    layers: tuple[str, ...]
+    ranges: dict[str, Range]
+    statistics: dict[str, Statistics]
+
+    def quantized(self, excluded: Collection[str] = ()) -> ModelProto:
+        """Return the model with every layer in integers but those excluded, by name."""
+        graph = Graph(copy_of(self.model), self.path)
+        layers = find_layers(graph)
+        placement = place(graph, layers, excluded)
+        write_pairs(
+            graph,
+            layers,
+            placement,
+            self.ranges,
+            self.statistics,
+            excluded=excluded,
+            correct_bias=self.recipe.correct_bias,
+        )
+        return graph.finish()
+
+
+def folded_graph(model: ModelProto, path: Path) -> tuple[Graph, list[Layer]]:
+    """Return a copy of a model with constants and normalizations folded, and its layers.
+
+    Raises UserError when there is nothing to quantize.
+    """
+    graph = Graph(copy_of(model), path)
+    fold_transposed_weights(graph)
+    fold_batch_norms(graph)
+    layers = find_layers(graph)
+    if not layers:
+        raise UserError(
+            f"{path}: there is nothing to quantize: no convolution or matrix product has a constant float32 weight"
+        )
+    return graph, layers
+
+
+def prepare(model: ModelProto, path: Path, samples: Sequence[Sample], recipe: Recipe) -> Prepared:
+    """Fold, equalize, smooth and calibrate a model. Raises UserError when it has no layer to quantize."""
+    graph, layers = folded_graph(model, path)
+    if recipe.equalize:
+        equalize(graph, layers)
+        layers = find_layers(graph)
+    if recipe.smoothing and any(layer.node.op_type == "MatMul" for layer in layers):
+        inputs = {layer.activation: -1 for layer in layers if layer.node.op_type == "MatMul"}
+        statistics, _ = observe(copy_of(graph.finish()), inputs, samples)
+        smooth(graph, layers, statistics, recipe.smoothing)
+        layers = find_layers(graph)
+    ready = graph.finish()
+    statistics, ranges = observe(ready, _observed(place(graph, layers), layers), samples, recipe.observer)
+    return Prepared(ready, path, recipe, tuple(layer.name for layer in layers), ranges, statistics)
+
+
+def _observed(placement: Placement, layers: Sequence[Layer]) -> dict[str, int]:
+    """Return every tensor whose range or statistics are needed, with the axis of its channels.
+
+    A placement of fewer layers quantizes no other tensors, and each shares the range of the same one.
+    """
+    tensors = {name: 1 for names in placement.tensors.items() for name in names}
+    return tensors | {layer.activation: layer.row.input_axis for layer in layers}
