@@ -62,7 +62,7 @@ def _step(heads: int) -> Callable[[Sizes], dict[str, Any]]:
 
         batch, seq, past = sizes["batch"], sizes["seq"], sizes["past"]
         mask = torch.ones(batch, past + seq, dtype=torch.int64)
-        mask[0, :2] = 0
+        mask[0, : past // 2] = 0
         caches = [torch.randn(batch, heads, past, _HEAD_SIZE) for _ in range(2 * _LAYERS)]
         return {"input_ids": torch.randint(0, _VOCABULARY, (batch, seq)), "attention_mask": mask, "past": caches}
 
@@ -96,7 +96,7 @@ _GPT2 = {
     "vocab_size": _VOCABULARY, "n_embd": 32, "n_head": _HEADS, "n_layer": _LAYERS, "n_positions": 64,
     "use_cache": False, "bos_token_id": 0, "eos_token_id": 0,
 }  # fmt: skip
-_LLAMA = {**_WIDE, "num_key_value_heads": 2}
+_LLAMA = {**_WIDE, "num_key_value_heads": 2, "attn_implementation": "eager"}
 _WHISPER = {
     "vocab_size": _VOCABULARY, "d_model": 32, "encoder_layers": _LAYERS, "decoder_layers": _LAYERS,
     "encoder_attention_heads": _HEADS, "decoder_attention_heads": _HEADS, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64,

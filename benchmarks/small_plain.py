@@ -141,14 +141,16 @@ def _temporal() -> Any:
 
 _BATCH = {"batch": 2}
 _LINES = {"batch": 2, "seq": 9}
+# torch.export unrolls recurrent layers, whose steps are then a number.
+_ROWS = {"sequence": {0: "batch"}}
 _STEPS = {"sequence": {0: "batch", 1: "seq"}}
 _BOUNDS = {"batch": 3, "seq": 12}
 PLAIN = (
     SmallModel("U-Net", _unet, image(16), _BATCH, {"pixel_values": {0: "batch"}}, _BOUNDS),
     SmallModel("GAN generator", _generator, _noise, _BATCH, {"input": {0: "batch"}}, _BOUNDS),
     SmallModel("DLRM", _dlrm, _clicks, _BATCH, {"dense": {0: "batch"}, "sparse": {0: "batch"}}, _BOUNDS),
-    SmallModel("LSTM", lambda: _recurrent("LSTM", num_layers=2), _steps, _LINES, _STEPS, _BOUNDS),
-    SmallModel("LSTM, both ways", lambda: _recurrent("LSTM", bidirectional=True), _steps, _LINES, _STEPS, _BOUNDS),
-    SmallModel("GRU", lambda: _recurrent("GRU"), _steps, _LINES, _STEPS, _BOUNDS),
+    SmallModel("LSTM", lambda: _recurrent("LSTM", num_layers=2), _steps, _LINES, _ROWS, _BOUNDS),
+    SmallModel("LSTM, both ways", lambda: _recurrent("LSTM", bidirectional=True), _steps, _LINES, _ROWS, _BOUNDS),
+    SmallModel("GRU", lambda: _recurrent("GRU"), _steps, _LINES, _ROWS, _BOUNDS),
     SmallModel("TCN", _temporal, _steps, _LINES, _STEPS, _BOUNDS),
 )

@@ -110,7 +110,7 @@ def runs_of(places: Places, size: int) -> tuple[Run, ...]:
     Args:
         size: elements of the operands along the axis: results may follow the slope size / len(places).
     """
-    slope = Fraction(size, max(1, len(places)))
+    slope = Fraction(int(size), max(1, len(places)))
     runs, start = [], 0
     while start < len(places):
         run = max((_constant_step(places[start:]), _slope(places[start:], slope)), key=lambda each: each.count)

@@ -19,6 +19,8 @@ OPSET = 20
 _INLINE = 2**30
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _FAILED_NODE = re.compile(r"translating node %(\w+)")
+#: What torch calls the place of operations that it made itself.
+_NO_LAYER = "_empty_nn_module_stack"
 _SYMBOL = re.compile(r"[su]\d+")
 
 
@@ -79,10 +81,16 @@ def _find_node(program: Any, name: str) -> Any:
 
 
 def _name_nodes(graph: Any) -> None:
+    """Call each node after its layer; further nodes of a layer after their operation, too: names are used once."""
+    used: dict[str, int] = {}
     for node in graph.all_nodes():
-        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
-        layers = [each for each in scopes[:-1] if each]
-        node.name = layers[-1] if layers else (scopes[-1] if scopes else node.name)
+        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]")) or [node.name]
+        layers = [each for each in scopes[:-1] if each and not each.startswith(_NO_LAYER)]
+        name = layers[-1] if layers else scopes[-1]
+        if name in used and layers:
+            name = f"{name}/{scopes[-1]}"
+        used[name] = used.get(name, 0) + 1
+        node.name = name if used[name] == 1 else f"{name}#{used[name]}"
 
 
 def _output_names(program: Any) -> list[str]:

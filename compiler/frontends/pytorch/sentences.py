@@ -26,9 +26,11 @@ def quiet() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, shortened, without its full stop."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line[:_LONGEST].rstrip(".:")
+    """Return the first line of an error's message and the first point listed below it, each shortened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    first = lines[0].split(" For more information, run with")[0]
+    points = [line.removeprefix("- ") for line in lines[1:] if line.startswith("- ")][:1]
+    return " ".join(text[:_LONGEST].rstrip(".:") for text in (first, *points))
 
 
 def traced_line(error: BaseException) -> str:

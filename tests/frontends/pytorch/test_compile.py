@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch_nets import TwoHeads, made_by, write_factory
 
 import tilewright
-from tilewright.compiler.frontends import LiveModel, ModelSource, import_model
+from tilewright.compiler.frontends import LiveModel, ModelSource, import_model, onnx_file
 from tilewright.errors import UserError
 
 
@@ -90,6 +91,15 @@ def test_steps_are_called_after_layers() -> None:
     assert imported.name == "net"
     assert "Relu 'body.2'" in imported.origins.values()
     assert any(each.endswith("'head'") for each in imported.origins.values())
+
+
+def test_the_onnx_file_runs_in_onnxruntime() -> None:
+    inputs = _pixels(2)
+    module = torch.nn.Sequential(*(torch.nn.Sequential(torch.nn.Softplus(), torch.nn.Softsign()) for _ in range(3)))
+    with onnx_file(ModelSource(Path("net"), live=LiveModel(module, inputs[:1]))) as path:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        got = session.run(None, {session.get_inputs()[0].name: inputs[0].numpy()})
+    _near(got[0], module(inputs[0]))
 
 
 def test_a_file_takes_no_example_inputs(tmp_path: Path) -> None:
