@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -67,16 +68,17 @@ def _error(model: SmallModel, dynamic: bool) -> float:
     dims = _dims(model) if dynamic else None
     artifact = tilewright.compile(module, inputs, dynamic_shapes=dims, jobs=1)
     if dynamic:
-        sizes += [{**model.sizes, **model.bounds}, dict.fromkeys(model.sizes, 1)]
-        sizes = [{**each, **({"seq": model.sizes["seq"]} if _fixed_seq(model) else {})} for each in sizes]
+        sizes += [{**model.sizes, **each} for each in (_dynamic(model, model.bounds), _dynamic(model, {}))]
     with tempfile.TemporaryDirectory() as folder:
         loaded = tilewright.runtime.load(artifact.save(Path(folder) / "model.so"), threads=1)
         with loaded:
             return max(_run_error(model, module, loaded, each, seed) for seed, each in enumerate(sizes))
 
 
-def _fixed_seq(model: SmallModel) -> bool:
-    return "seq" in model.sizes and "'seq'" not in repr(model.dynamic)
+def _dynamic(model: SmallModel, sizes: Sizes) -> Sizes:
+    """Return sizes of the symbols that are dynamic, 1 where none is given."""
+    symbols = set(re.findall(r"'(\w+)'", repr(model.dynamic))) & set(model.bounds)
+    return {each: sizes.get(each, 1) for each in symbols}
 
 
 def _dims(model: SmallModel) -> dict[str, Any]:

@@ -86,9 +86,13 @@ def fold_shape_values(node: NodeProto, operands: Mapping[str, Any]) -> ShapeValu
 
 def shape_tensor(value: ShapeValue, emit: Callable[[Expr], Var]) -> Var:
     """Emit the elements of a value as a tensor."""
-    parts = [
-        emit(relax.op.arange(dim_expression(dim), dim_expression(dim + 1), 1, value.dtype)) for dim in value.dims.flat
-    ]
+
+    def part(dim: int) -> Expr:
+        if not isinstance(dim, Dim):
+            return relax.const(np.array([dim]), dtype=value.dtype)
+        return emit(relax.op.arange(dim_expression(dim), dim_expression(dim + 1), 1, value.dtype))
+
+    parts = [part(dim) for dim in value.dims.flat]
     joined = parts[0] if len(parts) == 1 else emit(relax.op.concat(parts, 0))
     return emit(relax.op.reshape(joined, value.shape))
 
