@@ -73,6 +73,13 @@ class Instance:
                 self.library.set_shapes(address, shapes)
             return self.library.profile(address, inputs, outputs)
 
+    def run_and_measure(self, inputs: Any, outputs: Any, shapes: Any) -> list[tuple[int, ...]]:
+        """Run once and return the outputs' shapes, which the data may have decided."""
+        with self._ready() as address:
+            self.library.set_shapes(address, shapes)
+            self.library.run(address, inputs, outputs)
+            return [self.library.output_shape(address, at) for at in range(len(self.library.outputs))]
+
     def output_shapes(self, shapes: Any) -> list[tuple[int, ...]]:
         """Return the outputs' shapes for inputs of these shapes. Raises UserError for sizes that do not fit."""
         with self._ready() as address:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +47,16 @@ class BoundCall:
     """A call whose arrays were checked once; calling it runs the model on the same memory again.
 
     Attributes:
-        outputs: the arrays that every run writes.
+        outputs: the arrays that every run writes; of sizes that the data decides, the largest. What a call returns are
+            the parts of them that it has found.
     """
 
-    __slots__ = ("_inputs", "_instance", "_shapes", "_sinks", "_sources", "outputs")
+    __slots__ = ("_inputs", "_instance", "_measures", "_shapes", "_sinks", "_sources", "outputs")
 
-    def __init__(self, instance: Instance, inputs: Sequence[Array], outputs: Outputs, shapes: Any) -> None:
+    def __init__(
+        self, instance: Instance, inputs: Sequence[Array], outputs: Outputs, shapes: Any, measures: bool
+    ) -> None:
+        self._measures = measures
         self._instance = instance
         self._inputs = inputs
         self._shapes = shapes
@@ -58,9 +64,16 @@ class BoundCall:
         self.outputs = outputs
 
     def __call__(self) -> Outputs:
-        """Run the model and return ``outputs``. Raises RuntimeError when a step fails; the message names it."""
-        self._instance.run(self._sources, self._sinks, self._shapes)
-        return self.outputs
+        """Run the model and return the outputs. Raises RuntimeError when a step fails; the message names it."""
+        if not self._measures:
+            self._instance.run(self._sources, self._sinks, self._shapes)
+            return self.outputs
+        found = self._instance.run_and_measure(self._sources, self._sinks, self._shapes)
+        arrays = [
+            array.reshape(-1)[: math.prod(shape)].reshape(shape)
+            for array, shape in zip(self.outputs.values(), found, strict=True)
+        ]
+        return Outputs(list(self.outputs.keys()), arrays)
 
 
 class Model:
@@ -79,6 +92,7 @@ class Model:
         self._outputs = [Port.of(library.path, "output", spec) for spec in library.outputs]
         self._output_names = [port.name for port in self._outputs]
         self._dynamic = any(None in port.shape for port in (*self._inputs, *self._outputs))
+        self._measures = bool(_names(library.outputs) - _names(library.inputs))
 
     def __call__(self, /, *arrays: Any, out: Any = None, **named: Any) -> Outputs:
         """Run the model.
@@ -108,7 +122,7 @@ class Model:
         inputs = self._input_arrays(arrays, named)
         shapes = self._shapes(inputs)
         outputs = self._output_arrays(out, inputs, shapes)
-        return BoundCall(self._instance, inputs, Outputs(self._output_names, outputs), shapes)
+        return BoundCall(self._instance, inputs, Outputs(self._output_names, outputs), shapes, self._measures)
 
     def profile(self, /, *arrays: Any, repeat: int = 10, warmup: int = 1, **named: Any) -> tuple[StepTime, ...]:
         """Run the model ``repeat`` times after ``warmup`` runs that do not count; return what each step took, in order.
@@ -280,6 +294,12 @@ def load(path: str | Path, threads: int = 0, *, check_finite: bool = False, veri
 
 def _addresses(arrays: Sequence[Array]) -> Any:
     return (ctypes.c_void_p * len(arrays))(*(array.__array_interface__["data"][0] for array in arrays))
+
+
+def _names(specs: Sequence[TensorSpec]) -> set[str]:
+    """Return the symbols in the shapes of tensors."""
+    texts = [dim for spec in specs for dim in spec.shape if isinstance(dim, str)]
+    return {word for text in texts for word in re.findall(r"[A-Za-z_]\w*", text)} - {"min", "max"}
 
 
 def _shape_pointers(arrays: Sequence[Array]) -> Any:

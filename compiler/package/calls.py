@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ INPUT, WEIGHT, RESULT = "input", "weight", "result"
 
 #: What a call is named that only copies bytes.
 COPY = "memcpy"
+#: What a call is named that reads a size; the symbol's text follows.
+SIZE = "size:"
 
 #: The kinds of :class:`Control`.
 IF, ELSE, END_IF, LOOP, END_LOOP = "if", "else", "end if", "loop", "end loop"
@@ -114,6 +117,11 @@ class Control:
         return replace(self, condition=condition, trips=trips)
 
 
+def is_kernel(call: object) -> TypeGuard[KernelCall]:
+    """Return whether a call runs a kernel: it is no mark, no copy and reads no size."""
+    return isinstance(call, KernelCall) and call.function != COPY and not call.function.startswith(SIZE)
+
+
 @dataclass
 class Calls:
     """All that a run does.
@@ -133,9 +141,9 @@ class Calls:
     merged: set[Value] = field(default_factory=set)
 
     def kernel_calls(self) -> Iterator[KernelCall]:
-        """Yield the calls of kernels, copies left out."""
+        """Yield the calls of kernels, copies and reads of sizes left out."""
         for call in self.calls:
-            if isinstance(call, KernelCall) and call.function != COPY:
+            if is_kernel(call):
                 yield call
 
     def root_of(self, value: Value) -> Inside:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ...element_types import CONTAINED
 from ...shapes import upper_shape
 from ...signature import Signature, TensorSpec
-from .calls import COPY
+from .calls import COPY, SIZE
 from .emit_flow import emit_flow, has_flow, operand
 from .lowering import ALIGNMENT, itemsize
 from .plan import Plan, Step
@@ -43,7 +43,7 @@ def emit_plan(plan: Plan, name: str, target: str, features: Iterable[str], signa
         target: the target's name.
         features: the CPU features that the library checks when an instance is made.
     """
-    symbols = SymbolTable(signature)
+    symbols = SymbolTable(signature, plan)
     parts = [
         _HEAD.format(name=name),
         *symbols.helpers(),
@@ -77,7 +77,7 @@ def type_code(dtype: str) -> tuple[int, int]:
 
 
 def _prototypes(steps: Iterable[Step]) -> Iterator[str]:
-    for symbol, step in {step.kernel: step for step in steps if step.kernel != COPY}.items():
+    for symbol, step in {step.kernel: step for step in steps if step.kernel not in (COPY, SIZE)}.items():
         parameters = ["const void*"] * len(step.reads) + ["void*"] * len(step.writes)
         scratch = [parameters.pop()] if step.scratch else []
         parameters += ["int64_t"] * len(step.sizes) + scratch
@@ -90,6 +90,9 @@ def _step_function(index: int, step: Step, symbols: SymbolTable) -> str:
         size = symbols.c_expression(step.size)
         size = size if isinstance(step.size, int) else f"(size_t){size}"
         return f"{head}  memcpy({operand(step.writes[0])}, {operand(step.reads[0])}, {size});\n  return 0;\n}}"
+    if step.kernel == SIZE:
+        size = symbols.c_expression(step.sizes[0])
+        return f"{head}  {size} = *(const int64_t*){operand(step.reads[0])};\n  return 0;\n}}"
     operands = list(map(operand, (*step.reads, *step.writes)))
     scratch = [operands.pop()] if step.scratch else []
     sizes = map(symbols.c_expression, step.sizes)

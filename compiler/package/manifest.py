@@ -12,7 +12,8 @@ from ...atoms import plain
 from ...shapes import upper_shape
 from ...signature import Signature, TensorSpec
 from ...targets.target import Target
-from .plan import COPY, Plan
+from .calls import COPY, SIZE
+from .plan import Plan
 
 #: Equals TILEWRIGHT_ABI_VERSION in tilewright.h.
 ABI_VERSION = 2
@@ -35,7 +36,7 @@ def make_manifest(
         compiler: the C compiler's version line.
         hashes: SHA-256 of "weights" and "plan".
     """
-    uses = Counter(step.kernel for step in plan.steps if step.kernel != COPY)
+    uses = Counter(step.kernel for step in plan.steps if step.kernel not in (COPY, SIZE))
     return {
         "abi_version": ABI_VERSION,
         "name": name,

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ...atoms import plain
+from ...dim_text import parse
 from ...dims import upper
 from .arena import Lifetime, lower_bound, place
 from .calls import COPY as COPY
-from .calls import END_LOOP, INPUT, LOOP, RESULT, WEIGHT, Calls, Control, KernelCall, Value, Weight
+from .calls import END_LOOP, INPUT, LOOP, RESULT, SIZE, WEIGHT, Calls, Control, KernelCall, Value, Weight, is_kernel
 from .lowering import ALIGNMENT, aligned
 
 ARENA, OUTPUT = "arena", "output"
@@ -70,7 +72,7 @@ class Step:
 
     Attributes:
         name: the operators it computes.
-        kernel: the symbol of the kernel, or COPY.
+        kernel: the symbol of the kernel, COPY, or SIZE, which reads a size that a kernel has computed.
         reads: places of the inputs.
         writes: places of the outputs, then of the scratch where the kernel takes some.
         flops: floating-point operations of a run: of every iteration, where their number is known.
@@ -153,10 +155,7 @@ def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:
             roots[value] = Place(OUTPUT, index)
         else:
             copies.append((index, value))
-    scratch = [
-        kernels[call.function].scratch if isinstance(call, KernelCall) and call.function != COPY else 0
-        for call in found.calls
-    ]
+    scratch = [kernels[call.function].scratch if is_kernel(call) else 0 for call in found.calls]
     in_arena, lifetimes = _lifetimes(found, scratch, roots)
     offsets, arena_bytes = place(lifetimes)
     roots.update((value, Place(ARENA, offsets[index])) for value, index in in_arena.items())
@@ -288,6 +287,9 @@ def _steps(
 def _step(call: KernelCall, kernels: Mapping[str, KernelFacts], places: _Places, scratch: int | None) -> Step:
     if call.function == COPY:
         return _copy(places[call.reads[0]], places[call.writes[0]], call.reads[0].size)
+    if call.function.startswith(SIZE):
+        symbol = parse(call.function.removeprefix(SIZE))
+        return Step(f"size {plain(symbol)}", SIZE, (places[call.reads[0]],), (), 0.0, 8.0, sizes=(symbol,))
     kernel = kernels[call.function]
     writes = [places[each] for each in call.writes]
     if scratch is not None:

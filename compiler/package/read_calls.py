@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...tvm_names import constant_value, dims_of, is_constant
-from .calls import INPUT, RESULT, WEIGHT, Calls, KernelCall, Value, Weight
+from .calls import INPUT, RESULT, SIZE, WEIGHT, Calls, Inside, KernelCall, Value, Weight
 from .lowering import itemsize
 from .read_control_flow import READERS
+
+#: The operator that makes a computed size a symbol (see passes/bind_sizes.py, which imports TVM).
+BIND_SIZES = "relax.tilewright.bind_sizes"
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -83,9 +86,21 @@ class Reader:
             return READERS[operator](self, value)
         if operator == "relax.call_tir":
             return self._call(value)
+        if operator == BIND_SIZES:
+            return self._bind(value)
         if operator == "relax.reshape":
             return self.value(value.args[0])
         return self.value(value)
+
+    def _bind(self, call: Call) -> Value:
+        """Read a size from memory; the result is the beginning of the data."""
+        from ...passes.bind_sizes import symbol_of
+
+        data, count = (self.value(each) for each in call.args)
+        self.found.calls.append(KernelCall(SIZE + symbol_of(call), (count,), ()))
+        view = self.result(bytes_of(call.ty_args[0]))
+        self.found.inside[view] = Inside(data, 0)
+        return view
 
     def _call(self, call: Call) -> Any:
         from tvm import relax

@@ -8,24 +8,29 @@ from ...atoms import Operation, Symbol, plain
 from ...dims import Dim
 from ...shapes import symbols_of
 from ...signature import Signature, TensorSpec
+from .calls import SIZE
+from .plan import Plan
 
 
 class SymbolTable:
     """The symbols of a model: the places of their values in a run's array of sizes.
 
     Attributes:
-        symbols: in the order of their places.
+        symbols: in the order of their places: those of the inputs, then those that kernels compute.
+        computed: those that kernels compute.
+        places: the place of each, by its name.
     """
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: Signature, plan: Plan) -> None:
         self.signature = signature
         self.symbols = symbols_of(dim for spec in signature.inputs for dim in spec.dims)
-        self._places = {symbol: place for place, symbol in enumerate(self.symbols)}
-
-    @property
-    def places(self) -> dict[str, int]:
-        """The place of each symbol, by its name."""
-        return {symbol.name: place for symbol, place in self._places.items()}
+        known = set(self.symbols)
+        computed = symbols_of(size for step in plan.steps if step.kernel == SIZE for size in step.sizes)
+        # A variant's bound may be lower: the size has one place.
+        named = {each.name: each for each in sorted(computed, key=lambda each: each.high) if each not in known}
+        self.computed = tuple(named.values())
+        self.symbols += self.computed
+        self.places = {symbol.name: place for place, symbol in enumerate(self.symbols)}
 
     def c_expression(self, dim: int, sizes: str = "frame->sizes") -> str:
         """Return a dimension as a C expression of type int64_t (or a literal)."""
@@ -37,11 +42,11 @@ class SymbolTable:
             terms.append(
                 " * ".join([*factors, *([f"({coefficient})"] if coefficient != 1 else [])]) or str(coefficient)
             )
-        return f"({' + '.join(terms)})"
+        return terms[0] if len(terms) == 1 else f"({' + '.join(terms)})"
 
     def _atom(self, atom: Symbol | Operation, sizes: str) -> str:
         if isinstance(atom, Symbol):
-            return f"{sizes}[{self._places[atom]}]"
+            return f"{sizes}[{self.places[atom.name]}]"
         function = {"//": "floor_div", "%": "floor_mod", "min": "smaller", "max": "larger"}[atom.kind]
         return f"{function}({self.c_expression(atom.left, sizes)}, {self.c_expression(atom.right, sizes)})"
 
@@ -65,7 +70,7 @@ class SymbolTable:
             return
         rows = []
         for symbol in self.symbols:
-            source = self.source(symbol)
+            source = (-1, 0) if symbol in self.computed else self.source(symbol)
             rows.append(f'    {{"{symbol.name}", {symbol.low}, {symbol.high}, {source[0]}, {source[1]}}},')
         yield "\n".join(["static const struct tw_symbol symbols[] = {", *rows, "};\n"])
         lines = [f"  dims[{place}] = {self.c_expression(dim, 'sizes')};" for place, dim in enumerate(self._flat_dims())]
@@ -82,6 +87,7 @@ class SymbolTable:
             return ""
         return (
             f"    .symbols = symbols,\n    .num_symbols = {len(self.symbols)},\n"
+            f"    .computes_sizes = {int(bool(self.computed))},\n"
             f"    .find_dims = find_dims,\n    .num_dims = {len(self._flat_dims())},\n"
         )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...tvm_names import shape_of
 from ...workload import attributes
+from ..bind_sizes import NAME as BIND_SIZES
 from ..expressions import operator_name, permutation_of, variables_of
 from .anchors import READS_TRANSPOSED, Anchor, anchor_of, reads_transposed
 from .graph import Graph
@@ -31,7 +32,7 @@ EXPRESSION_LIMIT = 4000
 #: it costs nothing in the registers of a kernel that computes long for each element.
 HEAVY = frozenset({"nn.conv2d", "nn.conv2d_transpose", "matmul"})
 #: Operators that only rename memory; they stay in ``main``.
-ALIASES = frozenset({"relax.reshape"})
+ALIASES = frozenset({"relax.reshape", f"relax.{BIND_SIZES}"})
 
 
 @dataclass

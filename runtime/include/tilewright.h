@@ -116,7 +116,9 @@ int32_t tilewright_create(int32_t num_threads, void* arena, tilewright_instance*
  * A size out of its bounds, or two for dimensions of one name, are refused, and nothing changes. */
 int32_t tilewright_set_shapes(tilewright_instance* instance, const int64_t* const* shapes);
 
-/* Write the rank dimensions that an output has at the sizes set. tilewright_error(NULL) has the sentence of a failure. */
+/* Write the rank dimensions that an output has at the sizes set. Where the data decides one (how many elements are not
+ * zero), it is the largest before a run and what was found after it; the elements stand at the buffer's beginning, dense.
+ * tilewright_error(NULL) has the sentence of a failure. */
 int32_t tilewright_output_shape(const tilewright_instance* instance, int32_t output, int64_t* shape);
 
 /* Run the model once. inputs and outputs hold one pointer each for every tensor, in the order of tilewright_model;

@@ -201,6 +201,7 @@ static int32_t run_exclusively(tilewright_instance* instance, const void* const*
     snprintf(instance->error, sizeof instance->error, "the pointer that receives the seconds is null");
     return TILEWRIGHT_INVALID_ARGUMENT;
   }
+  tw_shapes_begin(&instance->shapes);
   int32_t code = check_buffers(instance, "input", model->inputs, model->num_inputs, inputs);
   if (!code) {
     code = check_buffers(instance, "output", model->outputs, model->num_outputs, (const void* const*)outputs);
@@ -211,6 +212,7 @@ static int32_t run_exclusively(tilewright_instance* instance, const void* const*
   tw_pool_enter(instance->pool);
   code = run_plan(instance, &frame, seconds);
   tw_pool_leave();
+  tw_shapes_end(&instance->shapes);
   return code;
 }
 

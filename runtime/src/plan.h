@@ -13,10 +13,10 @@ struct tw_frame {
   void* const* outputs;
   uint8_t* arena;
   const uint8_t* weights;
-  const int64_t* sizes; /* of the symbols */
+  int64_t* sizes; /* of the symbols; steps write those that kernels compute */
 };
 
-/* A size that a run decides: its bounds, and the input and axis it is read from. */
+/* A size that a run decides: its bounds, and the input and axis it is read from (input -1: a step writes it). */
 struct tw_symbol {
   const char* name;
   int64_t low;
@@ -46,6 +46,7 @@ struct tw_plan {
   const struct tw_symbol* symbols;
   int32_t num_symbols; /* 0 where all shapes are known; then there is no find_dims */
   int32_t num_dims;
+  int32_t computes_sizes; /* whether steps write some of the sizes */
   void (*find_dims)(const int64_t* sizes, int64_t* dims); /* the dimensions of all inputs, then of all outputs */
 };
 

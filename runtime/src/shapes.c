@@ -46,6 +46,18 @@ uint64_t tw_shapes_bytes(const struct tw_shapes* shapes, int32_t tensor) {
   return bytes;
 }
 
+void tw_shapes_begin(struct tw_shapes* shapes) {
+  if (!tw_plan.computes_sizes) return;
+  for (int32_t i = 0; i < tw_plan.num_symbols; ++i) {
+    if (tw_plan.symbols[i].input < 0) shapes->sizes[i] = tw_plan.symbols[i].high;
+  }
+  tw_plan.find_dims(shapes->sizes, shapes->dims);
+}
+
+void tw_shapes_end(struct tw_shapes* shapes) {
+  if (tw_plan.computes_sizes) tw_plan.find_dims(shapes->sizes, shapes->dims);
+}
+
 static int32_t check_symbol(const struct tw_symbol* symbol, int64_t size, char* error, size_t error_size) {
   if (size >= symbol->low && size <= symbol->high) return TILEWRIGHT_OK;
   snprintf(error, error_size,
@@ -83,6 +95,10 @@ int32_t tw_shapes_set(struct tw_shapes* shapes, const int64_t* const* inputs, ch
   int64_t* dims = shapes->wanted + tw_plan.num_symbols;
   for (int32_t i = 0; i < tw_plan.num_symbols; ++i) {
     const struct tw_symbol* symbol = &tw_plan.symbols[i];
+    if (symbol->input < 0) {
+      shapes->wanted[i] = symbol->high;
+      continue;
+    }
     shapes->wanted[i] = inputs[symbol->input][symbol->axis];
     int32_t code = check_symbol(symbol, shapes->wanted[i], error, error_size);
     if (code) return code;

@@ -20,6 +20,12 @@ void tw_shapes_close(struct tw_shapes* shapes);
 /* Take the inputs' shapes; on failure write a sentence and change nothing. */
 int32_t tw_shapes_set(struct tw_shapes* shapes, const int64_t* const* inputs, char* error, size_t error_size);
 
+/* Begin a run: sizes that steps will write are the largest again. */
+void tw_shapes_begin(struct tw_shapes* shapes);
+
+/* End a run: the dimensions are those of the sizes that steps have written. */
+void tw_shapes_end(struct tw_shapes* shapes);
+
 /* The dimensions of an input, or of an output where the index counts on after the inputs. */
 const int64_t* tw_shapes_of(const struct tw_shapes* shapes, int32_t tensor);
 

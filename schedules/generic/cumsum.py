@@ -13,7 +13,7 @@ from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import writing
 from ..template import NotApplicable, template
-from ..vectors import PARALLEL_STEPS, each_vector, flat_view, lane_loop, nest, split_index
+from ..vectors import each_vector, extent, flat_view, lane_loop, nest, split_index, worth_sharing
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Expr = Any
 
 
-@template("cumsum")
+@template("cumsum", symbolic=True)
 def cumsum(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Neighbouring runs are the lanes of a vector, one step of the axis after another; runs are shared among threads.
 
@@ -34,14 +34,14 @@ def cumsum(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     outer, inner = math.prod(head), math.prod(tail)
     with writing(work) as kernel:
         x, out = flat_view(kernel.inputs[0]), flat_view(kernel.outputs[0])
-        with nest([outer], outer * inner * size >= PARALLEL_STEPS) as (row,):
+        with nest([outer], worth_sharing(outer * inner * size)) as (row,):
 
             def columns(start: Expr, width: int) -> None:
                 total = T.alloc_buffer((width,), data.dtype)
                 with lane_loop(width) as lane:
                     T.buffer_store(total, tirx.const(0, data.dtype), [lane])
-                with T.serial(0, size) as step, lane_loop(width) as lane:
-                    place = (row * size + step) * inner + start + lane
+                with T.serial(0, extent(size)) as step, lane_loop(width) as lane:
+                    place = (row * extent(size) + step) * inner + start + lane
                     logical = [*split_index(row, head), step, *split_index(start + lane, tail)]
                     sums = total[lane] if exclusive else total[lane] + x[place]
                     T.buffer_store(out, kernel.finish(sums, logical), [place])

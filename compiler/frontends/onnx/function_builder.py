@@ -59,13 +59,13 @@ class FunctionBuilder:
         read = {each for each in captures if each in inside}
         params = [each for each in main.params if each not in captures or each in read]
         function = relax.Function(params, main.body, main.ret_ty, main.is_pure, main.attrs)
-        title = self._unique(f"block_{name}")
+        title = self.unique(f"block_{name}")
         self._blocks[title] = tvm.IRModule({"main": function})
         return title, read
 
     def parameter(self, spec: TensorSpec) -> Var:
         """Add a parameter and return it."""
-        var = relax.Var(self._unique(spec.name), relax.TensorType(expressions(spec.dims), spec.dtype))
+        var = relax.Var(self.unique(spec.name), relax.TensorType(expressions(spec.dims), spec.dtype))
         self._params.append(var)
         return var
 
@@ -81,7 +81,7 @@ class FunctionBuilder:
         value = self._types.normalize(expr)
         _refuse_unknown_shape(value)
         value = with_plain_dims(value)
-        var = relax.DataflowVar(self._unique(name), value.ty)
+        var = relax.DataflowVar(self.unique(name), value.ty)
         self._bindings.append(relax.VarBinding(var, value))
         self.origins[var.name] = origin
         return var
@@ -92,13 +92,14 @@ class FunctionBuilder:
 
     def _main(self, results: Sequence[Expr]) -> IRModule:
         value = self._types.normalize(relax.Tuple(list(results)))
-        output = relax.Var(self._unique("outputs"), value.ty)
+        output = relax.Var(self.unique("outputs"), value.ty)
         block = relax.DataflowBlock([*self._bindings, relax.VarBinding(output, value)])
         main = relax.Function(self._params, relax.SeqExpr([block], output), output.ty)
         module = tvm.IRModule({"main": main.with_attr("global_symbol", "main")})
         return relax.transform.DeadCodeElimination()(relax.transform.Normalize()(module))
 
-    def _unique(self, name: str) -> str:
+    def unique(self, name: str) -> str:
+        """Return an identifier made of a name that nothing else in the module has."""
         base = identifier(name)
         unique, count = base, 0
         while unique in self._taken:

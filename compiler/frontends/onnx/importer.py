@@ -175,7 +175,12 @@ class _Importer:
             return self._expand(node, operands, types, opsets, label)
         name = next(name for name in node.output if name)
         view = Node(
-            node, opsets.get(domain, 1), label, lambda expr: self.builder.emit(expr, name, label), self.shape_values
+            node,
+            opsets.get(domain, 1),
+            label,
+            lambda expr: self.builder.emit(expr, name, label),
+            self.shape_values,
+            self.builder.unique,
         )
         arguments = [self._expr(operands[each], each, label) if each else None for each in node.input]
         results = self._convert(row.convert, view, arguments)

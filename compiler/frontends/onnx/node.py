@@ -11,9 +11,10 @@ from onnx import NodeProto, TensorProto, numpy_helper
 from onnx.helper import get_attribute_value
 from tvm import relax
 
-from ....dims import Dim
+from ....dims import Dim, symbol
 from ....element_types import CONTAINED, small_float
 from ....errors import UserError
+from ....passes.bind_sizes import bind_sizes
 from ....passes.conversion import convert
 from ....tvm_names import constant_value, dtype_of, expressions, is_constant, shape_of
 from .shape_values import ShapeValue, shape_tensor, shape_value
@@ -31,6 +32,7 @@ class Node:
         label: what errors call the node ("Conv 'layer1.0.conv1'").
         emit: binds an expression to a new Relax variable of the node.
         shape_values: the elements of operands that follow from the inputs' shapes.
+        unique: makes a name that nothing else has.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Node:
         label: str,
         emit: Callable[[Expr], Var],
         shape_values: Mapping[Expr, ShapeValue] | None = None,
+        unique: Callable[[str], str] = str,
     ) -> None:
         self.proto = proto
         self.opset = opset
         self.label = label
         self.emit = emit
+        self._unique = unique
         self._shape_values = {} if shape_values is None else shape_values
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
 
@@ -103,6 +107,18 @@ class Node:
         if known is not None:
             return tuple(known.dims.flat)
         return tuple(int(value) for value in np.atleast_1d(self.array(operand, what)))
+
+    def follows_from_shapes(self, operand: Expr) -> bool:
+        """Return whether an operand's elements are known from the inputs' shapes."""
+        return operand in self._shape_values
+
+    def new_size(self, most: int) -> int:
+        """Return a symbol for a size from 0 to a bound that the node's result will have."""
+        return symbol(self._unique(f"{next(filter(None, self.proto.output))}_size"), 0, most)
+
+    def bind_size(self, data: Expr, count: Expr, size: int, shape: Sequence[int]) -> Expr:
+        """Return data as a tensor of this shape, whose symbol a count (int64 [1]) tells from here on."""
+        return self.emit(bind_sizes(data, count, size, tuple(shape)))
 
     def const(self, value: Any, like: Expr | str) -> Expr:
         """Return a constant in the element type given, or that of another expression.

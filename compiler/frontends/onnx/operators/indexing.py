@@ -17,6 +17,7 @@ from .....shapes import is_static
 from .....tvm_names import constant_value, is_constant, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
+from .data_dependent import compress_found, top_k_of_any
 
 if TYPE_CHECKING:
     from tvm.relax import Expr
@@ -107,7 +108,10 @@ def top_k_attribute(node: Node, data: Expr) -> tuple[Expr, ...]:
 @operator("TopK", since=10)
 def top_k(node: Node, data: Expr, k: Expr) -> tuple[Expr, ...]:
     """The k largest elements along an axis and their indices, or the smallest (opset 11); always sorted."""
-    return _top_k(node, data, node.int_list(k, "the k of TopK")[0])
+    if is_constant(k) or node.follows_from_shapes(k):
+        return _top_k(node, data, node.int_list(k, "the k of TopK")[0])
+    axis = positive_axis(node.get_int("axis", -1), rank_of(data))
+    return top_k_of_any(node, _top_k(node, data, shape_of(data)[axis]), k, axis)
 
 
 @operator("ReverseSequence")
@@ -118,7 +122,9 @@ def reverse_sequence(node: Node, data: Expr, lengths: Expr) -> Expr:
 
 @operator("Compress")
 def compress(node: Node, data: Expr, condition: Expr) -> Expr:
-    """The slices along an axis (or the elements) for which a constant condition holds."""
+    """The slices along an axis (or the elements) for which a condition holds."""
+    if not is_constant(condition):
+        return compress_found(node, data, condition)
     chosen = np.flatnonzero(node.array(condition, "the condition of Compress"))
     if not node.has("axis"):
         data = node.reshape(data, (math.prod(shape_of(data)),))
