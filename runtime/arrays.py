@@ -115,7 +115,7 @@ class Port:
             raise UserError(f"{self.where} is given a {type(value).__name__} that DLPack refuses: {error}") from error
 
     def _check_dtype(self, array: Array) -> None:
-        if array.dtype == self.dtype or array.dtype.name == self.type_name:
+        if array.dtype == self.dtype or (array.dtype.isnative and array.dtype.name == self.type_name):
             return
         if not array.dtype.isnative and array.dtype.newbyteorder("=") == self.dtype:
             raise UserError(f"{self.where} is given in foreign byte order; pass x.astype('{self.dtype}')")
