@@ -23,6 +23,7 @@ import numpy as np
 import tilewright
 from tilewright.compiler.environments import PADDLE
 from tilewright.errors import UserError
+from tilewright.runtime import load
 
 _HERE = Path(__file__).parent / "framework_models"
 _RELATIVE = 1e-5
@@ -50,7 +51,7 @@ def check(folder: Path, case: Mapping[str, Any]) -> tuple[float, float]:
         signature=case.get("signature"),
     )
     units = case.get("units", 0)
-    with tilewright.load(artifact.save(folder / f"{case['name']}.so")) as model:
+    with load(artifact.save(folder / f"{case['name']}.so")) as model:
         call = model.bind(inputs)
         for array in call.outputs.values():
             array.reshape(-1).view(np.uint8).fill(0xFF)

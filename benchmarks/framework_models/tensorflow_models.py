@@ -49,7 +49,7 @@ def _keras_models(folder: Path) -> Any:
     mobilenet = keras.applications.MobileNetV2((96, 96, 3), weights=None, classes=10)
     mobilenet.save(folder / "mobilenet.keras")
     names = dict(zip(mobilenet.output_names, [mobilenet(x, training=False)], strict=True))
-    _note(folder, "mobilenet", "mobilenet.keras", {mobilenet.inputs[0].name: x}, names)
+    _note(folder, "mobilenet", "mobilenet.keras", {mobilenet.layers[0].name: x}, names)
 
     steps = keras.Input((12, 6), name="steps")
     y = keras.layers.LSTM(10, return_sequences=True)(steps)

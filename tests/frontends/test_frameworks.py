@@ -193,6 +193,7 @@ def test_frozen_graph_with_found_ends(tmp_path: Path) -> None:
     import tensorflow as tf
 
     import tilewright
+    from tilewright.runtime import load
 
     with tf.Graph().as_default() as graph:
         x = tf.compat.v1.placeholder(tf.float32, (2, 3), "x")
@@ -202,5 +203,5 @@ def test_frozen_graph_with_found_ends(tmp_path: Path) -> None:
     given = np.arange(6, dtype=np.float32).reshape(2, 3)
     with tf.compat.v1.Session(graph=graph) as session:
         wanted = session.run("y:0", {"x:0": given})
-    with tilewright.load(tilewright.compile(path).save(tmp_path / "net.so")) as model:
+    with load(tilewright.compile(path).save(tmp_path / "net.so")) as model:
         np.testing.assert_allclose(model(x=given)["y"], wanted, rtol=1e-5)

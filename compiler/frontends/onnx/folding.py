@@ -33,6 +33,10 @@ def can_fold(node: NodeProto) -> bool:
     return node.op_type not in _RANDOM and not any(a.HasField("g") or a.graphs for a in node.attribute)
 
 
+#: The first version that onnx evaluates of operators that mean the same before it.
+_OLDEST_EVALUATED = {"QuantizeLinear": 19, "DequantizeLinear": 19}
+
+
 def fold(
     node: NodeProto, operands: Mapping[str, Array], opsets: Mapping[str, int], types: Mapping[str, TypeProto]
 ) -> list[Array] | None:
@@ -54,9 +58,9 @@ def fold(
         return [_range(*(operands[name] for name in node.input))]
     inputs = list(dict.fromkeys(name for name in node.input if name))
     outputs = [name for name in node.output if name]
-    function = make_function(
-        "tilewright", "Folded", inputs, outputs, [node], [make_opsetid(d, v) for d, v in opsets.items()]
-    )
+    oldest = _OLDEST_EVALUATED.get(node.op_type, 1) if not node.domain else 1
+    versions = [make_opsetid(d, v if d else max(v, oldest)) for d, v in opsets.items()]
+    function = make_function("tilewright", "Folded", inputs, outputs, [node], versions)
     with np.errstate(all="ignore"):
         results = ReferenceEvaluator(function).run(None, {name: operands[name] for name in inputs}, {})
     if any(not isinstance(each, np.ndarray | np.generic) for each in results):

@@ -97,7 +97,8 @@ def _keras(request: Mapping[str, Any]) -> Loaded:
             "a subclassed Keras model does not say what its inputs are: save it with model.export(folder) and compile "
             "the folder"
         )
-    names = [each.name for each in model.inputs]
+    # The layer's name is saved; that of its tensor is counted anew at every load where the author gave none.
+    names = [each._keras_history.operation.name for each in model.inputs]
     results: list[str] = []
 
     def call(*tensors: Any) -> list[Any]:

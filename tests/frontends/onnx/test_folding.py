@@ -116,3 +116,14 @@ def test_outputs_may_be_inputs_or_constants() -> None:
     nodes = [helper.make_node("Identity", ["x"], ["same"]), helper.make_node("Neg", ["c"], ["fixed"])]
     inputs = {"x": normal(3)}
     check_model(model_of(nodes, inputs, {"c": normal(2)}, outputs=["same", "fixed"]), inputs)
+
+
+def test_old_dequantization_of_constants_is_folded() -> None:
+    constants = {"w": np.array([[1, -2], [3, 4]], np.int8), "s": np.array([0.5, 2], np.float32)}
+    constants["z"] = np.zeros(2, np.int8)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=1),
+        helper.make_node("Add", ["x", "d"], ["y"]),
+    ]
+    inputs = {"x": normal(2, 2)}
+    assert operator_names(check_model(model_of(nodes, inputs, constants, opset=13), inputs)) == ["add"]
