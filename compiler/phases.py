@@ -24,10 +24,13 @@ def _check_simplified(module: IRModule, _: PhaseContext) -> None:
     check(module)
 
 
-def _precision(module: IRModule, _: PhaseContext) -> IRModule:
+def _precision(module: IRModule, context: PhaseContext) -> IRModule:
     from ..passes.precision import assign_precision
+    from ..schedules.template import choose_layouts
 
-    return assign_precision(module)
+    if context.optimization < 2:
+        return assign_precision(module)
+    return assign_precision(module, lambda work: choose_layouts(work, context.target) is not None)
 
 
 def _check_precision(module: IRModule, _: PhaseContext) -> None:

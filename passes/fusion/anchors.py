@@ -58,8 +58,12 @@ def anchor_of(call: Call, view_of: FindView) -> Anchor | None:
 
 
 def _keeps_type(call: Call) -> bool:
-    """Return whether operands and result are of one element type: families accumulate in the type they read."""
-    return {dtype_of(arg) for arg in call.args} == {dtype_of(call)}
+    """Return whether operands and result are of one element type, or bytes summed in int32.
+
+    Families accumulate in the type they read.
+    """
+    operands = tuple(dtype_of(arg) for arg in call.args)
+    return {*operands} == {dtype_of(call)} or (*operands, dtype_of(call)) == ("uint8", "int8", "int32")
 
 
 def _is_matrix_product(call: Call) -> bool:

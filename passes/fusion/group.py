@@ -17,7 +17,7 @@ from ..bind_sizes import NAME as BIND_SIZES
 from ..expressions import operator_name, permutation_of, variables_of
 from .anchors import READS_TRANSPOSED, Anchor, anchor_of, reads_transposed
 from .graph import Graph
-from .pointwise import is_pointwise, occurrences
+from .pointwise import is_pointwise, occurrences, quantizes
 from .rearrange_anchors import rearrangements_read_through
 
 if TYPE_CHECKING:
@@ -65,7 +65,11 @@ class _Region:
         return call is not None and index not in self.taken and is_pointwise(call) and shape_of(call) == self.shape
 
     def add(self, index: int) -> None:
-        """Let a binding join, with the pointwise producers that nobody else reads."""
+        """Let a binding join, with the pointwise producers that nobody else reads.
+
+        Bytes that were made of wider numbers are not made here: where they are stored, memory is cheapest, and what
+        comes before them belongs to the anchor that it follows.
+        """
         self.members.add(index)
         for var in variables_of(self.graph.calls[index]):
             producer = self.graph.position.get(var)
@@ -73,6 +77,7 @@ class _Region:
                 producer is not None
                 and producer not in self.members
                 and self.fits(producer)
+                and not quantizes(self.graph.calls[producer])
                 and set(self.graph.readers[var]) <= self.members
             ):
                 self.add(producer)

@@ -46,6 +46,13 @@ def is_pointwise(call: Call) -> bool:
     return operator_name(call) in POINTWISE
 
 
+def quantizes(call: Call) -> bool:
+    """Return whether a call turns floats into bytes."""
+    return (
+        operator_name(call) == "astype" and dtype_of(call) in ("int8", "uint8") and "float" in dtype_of(call.args[0])
+    )
+
+
 def scalar_constant(expr: Expr) -> int | float | bool | None:
     """Return the value of a constant of one element, whatever its rank, else None."""
     if not is_constant(expr) or any(dim != 1 for dim in shape_of(expr)):

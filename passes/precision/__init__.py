@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..expressions import operator_name
+from ..integer import Computes, compute_on_integers
 from ..quantization import DEQUANTIZE, QUANTIZE
 from ..rewrite import rewrite_to_fixed_point
 from ..simplify.fold_constants import FoldConstants
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["assign_precision", "check"]
 
 
-def assign_precision(module: IRModule) -> IRModule:
+def assign_precision(module: IRModule, computes: Computes = lambda _: False) -> IRModule:
     """Return the module in the element types that the target computes; :func:`check` says what holds of it.
+
+    Args:
+        computes: whether the target has a kernel for a workload on integers; those it has not are computed in floats.
 
     Raises UserError for an element type that no target computes.
     """
     if _calls(module, QUANTIZE, DEQUANTIZE):
+        module = compute_on_integers(module, computes)
         module = rewrite_to_fixed_point(module, [DecomposeQuantization(), FoldConstants()])[0]
     if has_narrow(module):
         module = rewrite_to_fixed_point(NarrowStorage()(module), [FoldConstants()])[0]

@@ -26,11 +26,11 @@ _TILE = 4  # output columns whose windows share loads
 
 
 def layouts(work: Workload, target: Target) -> Workload:
-    """Ask for channels in blocks of one vector where they fill half of one.
+    """Ask for channels in blocks of one vector where they fill half of one; bytes in those of a vector of float32.
 
     Not where an operand of lower rank has channels that end within a block: it has no padding to read there.
     """
-    lanes = target.lanes(work.output.dtype)
+    lanes = min(target.lanes(work.output.dtype), target.lanes())
     channels = work.output.shape[1]
     extra = work.inputs[work.anchor_arity :]
     short = any(len(each.shape) == 3 and each.shape[0] == channels for each in extra)

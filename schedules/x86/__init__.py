@@ -3,6 +3,8 @@
 from . import attention as attention
 from . import conv2d as conv2d
 from . import depthwise_conv2d as depthwise_conv2d
+from . import integer_conv2d as integer_conv2d
+from . import integer_matmul as integer_matmul
 from . import matmul as matmul
 from . import strassen as strassen
 from . import transposed_conv2d as transposed_conv2d

@@ -7,6 +7,7 @@ that a column of data is loaded once for all taps that read it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from tvm.tirx.script.builder import ir as T
@@ -15,6 +16,7 @@ from ...knobs import Knobs
 from ...layout import Layout
 from ...targets.target import Target
 from ...workload import Workload
+from ..bindings import dtype_of
 from ..kernel import writing
 from ..template import NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
 Expr = Any
+#: Data and weights of integer convolutions.
+BYTES = ("uint8", "int8")
+#: Products of so many bytes sum exactly in single precision: each is under 2^15, their sum under 2^24.
+EXACT_TAPS = 512
 
 
 def layouts(work: Workload, target: Target) -> Workload:
@@ -36,7 +42,7 @@ def layouts(work: Workload, target: Target) -> Workload:
     return work.with_layouts(inputs, (blocked(lanes),))
 
 
-@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, symbolic=True)
+@template("conv2d", arch="x86", dtypes=("float32", "uint8", "int8", "int32"), layouts=layouts, symbolic=True)
 def depthwise_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep a run of pixels of one channel block in registers while the window streams past.
 
@@ -49,7 +55,7 @@ def depthwise_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     rows, _ = tile_shape(target)
     tile = knobs.choice("tile", range(1, 16), default=rows)
     with writing(work) as kernel:
-        _DepthwiseWriter(kernel, conv, target).write(1, tile)
+        DepthwiseWriter(kernel, conv, target).write(1, tile)
     assert kernel.function is not None
     return kernel.function
 
@@ -58,10 +64,13 @@ def _require_depthwise(work: Workload) -> None:
     channels = work.inputs[0].shape[1]
     if work.attr("groups") != channels or work.inputs[1].shape[0] != channels or channels == 1:
         raise NotApplicable
+    kinds = (work.inputs[0].dtype, work.inputs[1].dtype)
+    if kinds != ("float32", "float32") and (kinds != BYTES or math.prod(work.inputs[1].shape[2:]) > EXACT_TAPS):
+        raise NotApplicable
 
 
-class _DepthwiseWriter(WindowWriter):
-    """Sums over taps, a vector of channels' elements times a vector of their weights."""
+class DepthwiseWriter(WindowWriter):
+    """Sums over taps, a vector of channels' elements times a vector of their weights, in single precision."""
 
     def rows_outside(self, channel_tiles: int, parts: int) -> bool:
         """Deal as the pointwise convolution before it does: weights and data are each read once, whoever has them."""
@@ -79,9 +88,19 @@ class _DepthwiseWriter(WindowWriter):
 
     def _tap(self, place: Place, tap_row: Expr, tap: int, pixels: list[int] | None) -> None:
         self.sums.multiply_add(
-            lambda pixel, lane: self.data[
-                (place.image, place.block, *self.data_pixel(place, pixel, tap_row, tap), lane)
-            ],
-            lambda vector, lane: self.weight[place.block, 0, tap_row, tap, lane],
+            lambda pixel, lane: as_float(
+                self.data[(place.image, place.block, *self.data_pixel(place, pixel, tap_row, tap), lane)]
+            ),
+            lambda vector, lane: as_float(self.weight[place.block, 0, tap_row, tap, lane]),
             pixels,
         )
+
+    def result(self, pixel: Expr, vector: Expr, lane: Expr) -> Expr:
+        """Return a sum in the element type that the anchor of the workload has."""
+        total = self.sums.sum(pixel, vector, lane)
+        return total if self.data.dtype == "float32" else total.astype("int32")
+
+
+def as_float(value: Expr) -> Expr:
+    """Return a number in single precision."""
+    return value if dtype_of(value) == "float32" else value.astype("float32")

@@ -112,7 +112,7 @@ def packed_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     tile = knobs.choice("tile", range(1, 16), default=rows)
     unroll = knobs.choice("unroll", (1, 2, 4, 8, 16), default=8 if few else 4)
     with writing(work) as kernel:
-        _Writer(kernel, product, target, vectors, tile, unroll).write()
+        ProductWriter(kernel, product, target, vectors, tile, unroll).write()
     assert kernel.function is not None
     return kernel.function
 
@@ -154,7 +154,7 @@ def depth_parts(depth: int) -> Tiles:
     return [part for part in parts if part[1] != 0 and part[2] != 0]
 
 
-class _Writer:
+class ProductWriter:
     """Emits one product."""
 
     def __init__(self, kernel: Kernel, product: Product, target: Target, vectors: int, tile: int, unroll: int) -> None:
@@ -213,7 +213,7 @@ class _Writer:
         chunks: int = 1,
     ) -> None:
         """Emit the row tiles of one column tile: of runs (first row, size, count), the chunk-th part of each."""
-        self.sums = RegisterTile(max(size for _, size, _ in runs), vectors, self.lanes, upper(self.product.depth))
+        self.sums = self.accumulators(max(size for _, size, _ in runs), vectors)
         passes = sum(count // chunks for *_, count in runs)
         done = 0
         for first, size, count in runs:
@@ -228,6 +228,10 @@ class _Writer:
             with T.serial(0, share) as at:
                 self._tile(batch, block, vectors, (chunk * share + at) * size + first, size, (at + done, passes))
             done += share
+
+    def accumulators(self, rows: int, vectors: int) -> RegisterTile:
+        """Return the sums of a tile."""
+        return RegisterTile(rows, vectors, self.lanes, upper(self.product.depth))
 
     def _pack(self, batch: list[Expr]) -> None:
         """Copy the second operand of one batch into panels; columns past the last are zero."""
@@ -260,12 +264,13 @@ class _Writer:
                 if self.one_matrix and turn[1] > 1 and start == 0:
                     now = turn[0] * steps_of_a_turn + first // self.unroll + outer
                     panel = self.sums.vectors * self.product.depth
-                    following = [block + self.sums.vectors, 0, 0]
+                    following = [block + self.sums.vectors, *[0] * (len(self.b.shape) - 1)]
                     prefetch(self.b, following, 1, panel, now, steps_of_a_turn * turn[1])
                 with T.unroll(0, unroll) as inner:
-                    self._step(batch, block, row, outer * unroll + inner + extent(start) + first)
+                    self.step(batch, block, row, outer * unroll + inner + start + first)
 
-    def _step(self, batch: list[Expr], block: Expr, row: Expr, k: Expr) -> None:
+    def step(self, batch: list[Expr], block: Expr, row: Expr, k: Expr) -> None:
+        """Add one step of the depth to a tile."""
         self.sums.multiply_add(
             lambda at, lane: self._a_element(batch, row + at, k),
             lambda vector, lane: self._b_vector(batch, block + vector, k, lane),

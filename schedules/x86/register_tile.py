@@ -39,15 +39,16 @@ class RegisterTile:
         lanes: elements of a vector.
         depth: how many steps the whole reduction has. Past ``EXACT_DEPTH`` it is summed in parts by ``flush``: the
             rounding error of a sum grows with the number of terms it takes in one after the other.
+        dtype: the accumulators' element type, of four bytes.
     """
 
-    def __init__(self, rows: int, vectors: int, lanes: int, depth: int = 0) -> None:
+    def __init__(self, rows: int, vectors: int, lanes: int, depth: int = 0, dtype: str = "float32") -> None:
         if rows * lanes * 4 >= STACK_BYTES:
             raise ValueError(f"{rows} rows of {lanes} lanes are too many: their sums would not stay in registers")
-        self.rows, self.vectors, self.lanes = rows, vectors, lanes
-        self._sums = [T.alloc_buffer((rows, lanes), "float32") for _ in range(vectors)]
+        self.rows, self.vectors, self.lanes, self.dtype = rows, vectors, lanes, dtype
+        self._sums = [T.alloc_buffer((rows, lanes), dtype) for _ in range(vectors)]
         parts = vectors if depth > EXACT_DEPTH else 0
-        self._totals = [T.alloc_buffer((rows, lanes), "float32") for _ in range(parts)]
+        self._totals = [T.alloc_buffer((rows, lanes), dtype) for _ in range(parts)]
 
     def clear(self, rows: int) -> None:
         """Begin a tile of so many rows: set its accumulators to zero."""
@@ -57,7 +58,7 @@ class RegisterTile:
 
     def _set_zero(self, sums: Any) -> None:
         with T.unroll(0, self.rows) as row, T.vectorized(0, self.lanes) as lane:
-            T.buffer_store(sums, tirx.const(0.0, "float32"), [row, lane])
+            T.buffer_store(sums, tirx.const(0, self.dtype), [row, lane])
 
     def flush(self) -> None:
         """End a part of the reduction: add its sums to the totals. Nothing happens where the reduction has no parts."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
@@ -61,6 +62,7 @@ class Convolution:
     left: int
     lanes: int
     planar: bool
+    itemsize: int = 4
 
     @staticmethod
     def of(work: Workload, depthwise: bool = False) -> Convolution:
@@ -80,7 +82,7 @@ class Convolution:
         return Convolution(
             batch, groups, in_channels, -(-out_channels // groups // lanes), height, width, out_height, out_width,
             (kernel[0], kernel[1]), work.attr("strides"), work.attr("dilation"), top, left, lanes,
-            data.layout is None,
+            data.layout is None, np.dtype(data.dtype).itemsize,
         )  # fmt: skip
 
     def merged(self, limit: int) -> Convolution:
@@ -98,7 +100,7 @@ class Convolution:
     @property
     def row_bytes(self) -> int:
         """Bytes of one group's data that a row of the output adds to what the row before has read."""
-        return 4 * self.in_channels * self.width * min(self.strides[0], self.kernel[0])
+        return self.itemsize * self.in_channels * self.width * min(self.strides[0], self.kernel[0])
 
     def tap_inside(self, column: int, tap: int) -> bool:
         """Return whether a column of the output meets data under a column of the kernel."""
@@ -138,9 +140,18 @@ class WindowWriter:
         self.first_image: Expr = 0
         self.image_width, self.data_width = kernel.work.output.shape[3], kernel.work.inputs[0].shape[3]
 
+    def accumulators(self, rows: int, vectors: int) -> RegisterTile:
+        """Return the sums of a tile."""
+        conv = self.conv
+        return RegisterTile(rows, vectors, conv.lanes, conv.in_channels * conv.kernel[0] * conv.kernel[1])
+
     def sum_tile(self, place: Place, clipped: bool) -> None:
         """Emit the reduction of one tile into ``self.sums``; a clipped tile's column is a number."""
         raise NotImplementedError
+
+    def result(self, pixel: Expr, vector: Expr, lane: Expr) -> Expr:
+        """Return a lane of the convolution's result."""
+        return self.sums.sum(pixel, vector, lane)
 
     def write(self, vectors: int, tile: int) -> None:
         """Emit the loops over images, parts of rows and channel tiles, one nest for each size of channel tile."""
@@ -161,7 +172,7 @@ class WindowWriter:
                 block = group * conv.out_blocks + at * size + first
                 start = part * conv.out_height // grid.parts
                 present = (part + 1) * conv.out_height // grid.parts - start
-                self.sums = RegisterTile(tile, size, conv.lanes, conv.in_channels * conv.kernel[0] * conv.kernel[1])
+                self.sums = self.accumulators(tile, size)
                 # A panel of weights serves one part of the rows, or all images one after the other.
                 rows = -(-conv.out_height // grid.parts) if grid.rows_outside else conv.batch * conv.out_height
                 self.turns = rows * len(tiles)
@@ -186,7 +197,7 @@ class WindowWriter:
         conv, facts = self.conv, self.target.facts
         data = conv.batch * conv.groups * conv.out_height * conv.row_bytes
         taps = conv.kernel[0] * conv.kernel[1]
-        weights = 4 * taps * conv.in_channels * conv.groups * conv.out_blocks * conv.lanes
+        weights = conv.itemsize * taps * conv.in_channels * conv.groups * conv.out_blocks * conv.lanes
         weight_passes = conv.batch * parts / facts.cores if weights // conv.groups > facts.l2_bytes // 2 else 1
         data_passes = channel_tiles / facts.cores if data // conv.groups > facts.l2_bytes // 2 else 1
         by_rows = data / facts.cores + weights * max(1, weight_passes)
@@ -222,7 +233,7 @@ class WindowWriter:
 
         def store(pixel: Expr, vector: Expr, lane: Expr) -> None:
             at = logical(pixel, vector, lane)
-            self.kernel.store(self.kernel.finish(self.sums.sum(pixel, vector, lane), at), at)
+            self.kernel.store(self.kernel.finish(self.result(pixel, vector, lane), at), at)
 
         self.sums.each(store)
 

@@ -28,9 +28,16 @@ _RANDOM = frozenset(
 _BOUNDED = frozenset({"NonZero", "Unique", "Compress", "NonMaxSuppression", "StringSplit", "Split"})
 
 
+#: Operators that say on which grid numbers lie: kernels compute on the integers of constants, too.
+_GRIDS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+
 def can_fold(node: NodeProto) -> bool:
-    """Return whether a node gives the same results each time it is evaluated and holds no graph of its own."""
-    return node.op_type not in _RANDOM and not any(a.HasField("g") or a.graphs for a in node.attribute)
+    """Return whether a node gives the same results each time it is evaluated and holds no graph of its own.
+
+    What quantizes or dequantizes stays in the module for the precision phase.
+    """
+    return node.op_type not in _RANDOM | _GRIDS and not any(a.HasField("g") or a.graphs for a in node.attribute)
 
 
 #: The first version that onnx evaluates of operators that mean the same before it.
