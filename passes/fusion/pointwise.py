@@ -48,9 +48,7 @@ def is_pointwise(call: Call) -> bool:
 
 def quantizes(call: Call) -> bool:
     """Return whether a call turns floats into bytes."""
-    return (
-        operator_name(call) == "astype" and dtype_of(call) in ("int8", "uint8") and "float" in dtype_of(call.args[0])
-    )
+    return operator_name(call) == "astype" and dtype_of(call) in ("int8", "uint8") and "float" in dtype_of(call.args[0])
 
 
 def scalar_constant(expr: Expr) -> int | float | bool | None:

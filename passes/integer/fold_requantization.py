@@ -29,7 +29,7 @@ _DEPTH = 6
 class _Linear:
     """``expr + offset``; None for an expression that is nothing but its offset."""
 
-    expr: Expr
+    expr: Expr | None
     offset: NDArray[Any]
 
 
@@ -96,7 +96,9 @@ def _scaled(expr: Expr, factor: float, scope: Scope, depth: int) -> _Linear | No
         cast = scope.call(product.args[0], "astype")
         if cast is None or dtype_of(cast.args[0]) != "int32":
             return None
-        return _Linear(_times(product.args[0], constant_value(product.args[1]) * np.float64(factor)), np.zeros(()))
+        return _Linear(
+            _times(product.args[0], constant_value(product.args[1]).astype(np.float64) * factor), np.zeros(())
+        )
     return _scaled_sum(total.args, factor, scope, depth) if total is not None else None
 
 

@@ -55,8 +55,11 @@ class Grid:
 
     def same(self, other: Grid) -> bool:
         """Return whether two grids with one scale are equal."""
-        return self.single and other.single and self.dtype == other.dtype and bool(
-            self.scale == other.scale and self.zero == other.zero
+        return (
+            self.single
+            and other.single
+            and self.dtype == other.dtype
+            and bool(self.scale == other.scale and self.zero == other.zero)
         )
 
     def dequantized(self, data: Expr) -> Expr:

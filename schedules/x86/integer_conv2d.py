@@ -1,8 +1,8 @@
 """Direct convolution of bytes: unsigned data, signed weights, int32 sums, with its epilogue.
 
 Data [N, C/b, H, W, b] (b the float32 lanes of a vector, or 4 for the few channels of a stem), weights
-[O/b, KH, KW, C/4, b, 4], output [N, O/b, OH, OW, b]. Tiles and the order of loops are those of the direct convolution in
-single precision (``conv2d.py``); the taps are outside the channels, so that the weights stream in order.
+[O/b, KH, KW, C/4, b, 4], output [N, O/b, OH, OW, b]. Tiles and the order of loops are those of the direct convolution
+in single precision (``conv2d.py``); the taps are outside the channels, so that the weights stream in order.
 """
 
 from __future__ import annotations
@@ -99,9 +99,7 @@ class _IntegerWriter(WindowWriter):
         if rest:
             self._block(place, taps, full, rest, pixels)
 
-    def _block(
-        self, place: Place, taps: tuple[Expr, Expr], block: Expr, steps: int, pixels: list[int] | None
-    ) -> None:
+    def _block(self, place: Place, taps: tuple[Expr, Expr], block: Expr, steps: int, pixels: list[int] | None) -> None:
         conv, vectors = self.conv, self.sums.vectors
         height, width = conv.kernel
         tap = taps[0] * width + taps[1]

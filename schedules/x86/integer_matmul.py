@@ -78,7 +78,5 @@ class _IntegerWriter(ProductWriter):
         line = self.lanes * STEP
         self.sums.multiply_add(
             lambda at, lane: four_bytes(self.a, unravel(row + at, self.product.folded), k * STEP),
-            lambda vector, lane: self.flat[
-                tirx.Ramp(((block + vector) * self.product.depth + k) * line, 1, line)
-            ],
+            lambda vector, lane: self.flat[tirx.Ramp(((block + vector) * self.product.depth + k) * line, 1, line)],
         )
