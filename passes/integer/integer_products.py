@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
 
-from ...tvm_names import dtype_of, shape_of, with_plain_dims
+from ...tvm_names import dtype_of, expressions, shape_of, with_plain_dims
 from ...workload import TensorType, Workload
 from ..expressions import constant, ints, operator_name
 from ..fusion.anchors import anchor_of
@@ -65,7 +65,7 @@ class IntegerProducts(RewritePass):
         return found.scaled(found.centred(scope))
 
     def _has_kernel(self, found: _Contraction) -> bool:
-        data = relax.Var("data", relax.TensorType(found.data_shape(), "uint8"))
+        data = relax.Var("data", relax.TensorType(expressions(found.data_shape()), "uint8"))
         product = with_plain_dims(relax.BlockBuilder().normalize(found.product(data)))
         anchor = anchor_of(product, lambda _: None)
         if anchor is None:

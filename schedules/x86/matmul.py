@@ -267,7 +267,7 @@ class ProductWriter:
                     following = [block + self.sums.vectors, *[0] * (len(self.b.shape) - 1)]
                     prefetch(self.b, following, 1, panel, now, steps_of_a_turn * turn[1])
                 with T.unroll(0, unroll) as inner:
-                    self.step(batch, block, row, outer * unroll + inner + start + first)
+                    self.step(batch, block, row, outer * unroll + inner + extent(start) + first)
 
     def step(self, batch: list[Expr], block: Expr, row: Expr, k: Expr) -> None:
         """Add one step of the depth to a tile."""
