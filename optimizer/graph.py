@@ -137,8 +137,8 @@ def read_model(path: Path) -> ModelProto:
     Raises:
         UserError: the file is no model, is quantized already, or is too large for one message.
     """
-    check_model(path)
     model = load_model(path)
+    check_model(path)
     for tensor in model.graph.initializer:
         inline_external_data(path, tensor)
     if model.ByteSize() > PROTOBUF_LIMIT:

@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "Run a compiled library on given or made-up inputs.",
     "bench": "Measure latency, alone or side by side with other runtimes.",
     "quantize": "Make a float model one of integers, and measure what that costs.",
+    "compare": "Show, layer by layer, where two versions of a model part.",
     "profile": "Show where the time of a compiled library goes.",
     "inspect": "Show what is in a library or a model.",
     "targets": "List the machines that can be compiled for.",

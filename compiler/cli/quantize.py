@@ -8,7 +8,7 @@ import click
 
 from ...errors import UserError
 from .options import PATH, Word
-from .quantize_options import CALIBRATIONS, METHOD_LINES, Percentage
+from .quantize_options import AUTO, CALIBRATIONS, METHOD_LINES, Percentage, Strength
 from .state import State, common_options
 from .tables import print_pairs, print_table, progress
 
@@ -50,7 +50,7 @@ Examples:
     "--group", type=click.IntRange(16), default=32, show_default=True, help="Weights that share a 4-bit scale."
 )
 @click.option(
-    "--smoothing", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="0 leaves SmoothQuant out."
+    "--smoothing", type=Strength(), default=AUTO, show_default=True, help="Of SmoothQuant: auto, or 0 (none) to 1."
 )
 @click.option("--equalize", is_flag=True, help="Equalize the channels of neighbouring convolutions first.")
 @click.option("--no-bias-correction", is_flag=True, help="Leave biases as they are.")
@@ -73,7 +73,7 @@ def command(
     calibrate: str,
     bits: str,
     group: int,
-    smoothing: float,
+    smoothing: float | str,
     equalize: bool,
     no_bias_correction: bool,
     best_effort: bool,
@@ -105,7 +105,7 @@ def command(
         best_effort,
         int(bits),
         group,
-        Recipe(calibrate, smoothing, equalize, not no_bias_correction),
+        Recipe(calibrate, None if smoothing == AUTO else float(smoothing), equalize, not no_bias_correction),
         latency,
     )
     with progress(f"{model.name}: reading", None, quiet=state.quiet) as show:

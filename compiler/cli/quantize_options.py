@@ -20,7 +20,20 @@ METHOD_LINES = {
     "dynamic": "matrix products in int8, scaled anew in every run; needs no data",
     "mixed": "int8, but the layers that cost most are left for bfloat16",
 }
+AUTO = "auto"
 CALIBRATIONS = ("minmax", "entropy", "percentile")
+
+
+class Strength(_ParamType):
+    """``auto``, or a number from 0 to 1."""
+
+    name = "STRENGTH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Return the word, or the number."""
+        if value == AUTO:
+            return AUTO
+        return float(click.FloatRange(0, 1).convert(value, param, ctx))
 
 
 class Percentage(_ParamType):

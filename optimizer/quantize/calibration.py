@@ -37,6 +37,7 @@ class Statistics:
         low, high: the smallest and largest value.
         channel_sum, channel_count: sums over all axes but the channels', and how many elements each adds up.
         channel_peak: the largest magnitude of each channel.
+        channel_power: the sum of squares of each channel.
         counts: a histogram from low to high, where one was asked for.
     """
 
@@ -46,6 +47,7 @@ class Statistics:
     channel_sum: Array | None = None
     channel_count: int = 0
     channel_peak: Array | None = None
+    channel_power: Array | None = None
     counts: Array = field(default_factory=lambda: np.zeros(_BINS))
 
     @property
@@ -66,10 +68,12 @@ class Statistics:
             return
         rows = np.moveaxis(values, self.axis, -1).reshape(-1, values.shape[self.axis])
         peak, total = np.abs(rows).max(axis=0), rows.sum(axis=0, dtype=np.float64)
+        power = np.einsum("rc,rc->c", rows, rows, dtype=np.float64)
         if self.channel_sum is None or self.channel_peak is None:
-            self.channel_sum, self.channel_peak = total, peak
+            self.channel_sum, self.channel_peak, self.channel_power = total, peak, power
         elif len(total) == len(self.channel_sum):
             self.channel_sum, self.channel_peak = self.channel_sum + total, np.maximum(self.channel_peak, peak)
+            self.channel_power = self.channel_power + power
         self.channel_count += len(rows)
 
 

@@ -26,13 +26,13 @@ class Recipe:
 
     Attributes:
         observer: a row of ``OBSERVERS``.
-        smoothing: the strength of smoothing, 0 for none.
+        smoothing: the strength of smoothing, 0 for none; None to choose it for every tensor.
         equalize: whether neighbouring convolutions trade scales.
         correct_bias: whether biases make up for the mean error of the weights.
     """
 
     observer: str = "minmax"
-    smoothing: float = 0.5
+    smoothing: float | None = None
     equalize: bool = False
     correct_bias: bool = True
 
@@ -92,7 +92,7 @@ def prepare(model: ModelProto, path: Path, samples: Sequence[Sample], recipe: Re
     if recipe.equalize:
         equalize(graph, layers)
         layers = find_layers(graph)
-    if recipe.smoothing and any(layer.node.op_type == "MatMul" for layer in layers):
+    if recipe.smoothing != 0 and any(layer.node.op_type == "MatMul" for layer in layers):
         inputs = {layer.activation: -1 for layer in layers if layer.node.op_type == "MatMul"}
         statistics, _ = observe(copy_of(graph.finish()), inputs, samples)
         smooth(graph, layers, statistics, recipe.smoothing)

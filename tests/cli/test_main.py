@@ -72,7 +72,7 @@ def test_no_command_shows_the_help(call: Call) -> None:
 
 def test_unknown_command_offers_its_neighbour(call: Call) -> None:
     sentence = call("complie", "x.onnx").sentence
-    assert sentence == "there is no command 'complie' (did you mean 'compile'?); see 'tilewright --help'"
+    assert sentence == "there is no command 'complie' (did you mean 'compile', 'compare'?); see 'tilewright --help'"
 
 
 def test_unknown_option_is_one_sentence(call: Call) -> None:

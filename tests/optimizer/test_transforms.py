@@ -79,12 +79,13 @@ def test_smoothing_tames_a_channel_of_outliers() -> None:
     draw = np.random.default_rng(4)
     data = [draw.standard_normal((1, 16, 32)).astype("float32") for _ in range(8)]
     exact = output(model, data[0])
-    errors = {}
-    for strength in (0.0, 0.5):
+    errors: dict[float | None, float] = {}
+    for strength in (0.0, 0.5, None):
         ready = prepare(model, HERE, samples(data), Recipe(smoothing=strength))
         np.testing.assert_allclose(output(ready.model, data[0]), exact, rtol=1e-4, atol=1e-4)
         errors[strength] = float(np.abs(output(ready.quantized(), data[0]) - exact).mean())
     assert errors[0.5] < errors[0.0] / 4
+    assert errors[None] < 1.1 * errors[0.5]
 
 
 @pytest.mark.parametrize("kind", ["convolutions", "products"])
