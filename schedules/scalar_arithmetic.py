@@ -7,6 +7,7 @@ from typing import Any
 
 from tvm import tirx
 
+from ..tvm_names import let_rounding_be_vectorized
 from .bindings import Bindings, Expr, absolute, is_float, is_nan, libm
 from .scalar_registry import ALL, FLOATS, INTEGERS, formula, scalar_op
 
@@ -145,6 +146,7 @@ _rounding(tirx.floor, "floor")
 _rounding(tirx.ceil, "ceil")
 _rounding(tirx.trunc, "trunc")
 _rounding(tirx.nearbyint, "round")  # half to even
+let_rounding_be_vectorized()
 
 
 @scalar_op("rsqrt", dtypes=FLOATS, cost=8)

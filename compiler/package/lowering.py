@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...dims import upper
 from ...schedules.symbols import is_symbol, symbols_of_kernel
-from ...tvm_names import dim_of
+from ...tvm_names import dim_of, let_rounding_be_vectorized
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -55,6 +55,7 @@ def compile_kernel(text: str, symbol: str, target: dict[str, Any], path: Path) -
     """
     import tvm
 
+    let_rounding_be_vectorized()
     kind = tvm.target.Target(target)
     function = tvm.ir.load_json(text).without_attr("global_symbol")
     module = _lower(tvm.IRModule({symbol: function}), kind)

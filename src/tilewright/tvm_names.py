@@ -169,3 +169,11 @@ def register_operator(name: str, description: str, infer_type: Any) -> None:
     op._ffi_api.RegisterOp(name, description)
     op.register_op_attr(name, "FInferType", infer_type)
     op.register_op_attr(name, "FPurity", True)
+
+
+@cache
+def let_rounding_be_vectorized() -> None:
+    """Tell TVM that ``nearbyint`` works on vectors: it has not been told, and takes such loops lane by lane."""
+    from tvm.ir import register_op_attr
+
+    register_op_attr("tirx.nearbyint", "TVectorizable", True)
