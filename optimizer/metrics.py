@@ -39,6 +39,7 @@ class Metric:
         return before - after if self.higher_is_better else after - before
 
 
+_LEAST_OVERLAP = 0.5
 METRICS: Registry[Metric] = Registry("metric")
 
 
@@ -101,7 +102,55 @@ def _mse(outputs: Runs, references: Runs, targets: Runs) -> float:
     return float(np.mean(errors))
 
 
+def _average_precision(outputs: Runs, references: Runs, targets: Runs) -> float:
+    """The mean over classes of the area under precision over recall, boxes matching from an overlap of a half on.
+
+    Outputs are "boxes" [N, 4] (left, top, right, bottom), "scores" [N] and "labels" [N], targets "boxes" and "labels".
+    """
+    missing = {"boxes", "scores", "labels"} - set(outputs[0])
+    if missing:
+        raise UserError(f"metric 'map' needs the outputs boxes, scores and labels; the model has no '{min(missing)}'")
+    classes = np.unique(np.concatenate([target["labels"].reshape(-1) for target in targets]))
+    if not len(classes):
+        raise UserError("metric 'map' needs at least one expected box")
+    return float(np.mean([_precision_of_class(outputs, targets, int(each)) for each in classes]))
+
+
+def _precision_of_class(outputs: Runs, targets: Runs, label: int) -> float:
+    found: list[tuple[float, bool]] = []
+    expected = 0
+    for output, target in zip(outputs, targets, strict=True):
+        chosen = output["labels"].reshape(-1) == label
+        scores, boxes = output["scores"].reshape(-1)[chosen], output["boxes"].reshape(-1, 4)[chosen]
+        truth = target["boxes"].reshape(-1, 4)[target["labels"].reshape(-1) == label]
+        expected += len(truth)
+        free = np.ones(len(truth), bool)
+        for index in np.argsort(-scores, kind="stable"):
+            overlaps = np.where(free, _overlaps(boxes[index], truth), 0.0)
+            best = int(overlaps.argmax()) if len(truth) else -1
+            hit = best >= 0 and bool(overlaps[best] >= _LEAST_OVERLAP)
+            if hit:
+                free[best] = False
+            found.append((float(scores[index]), hit))
+    hits = np.array([hit for _, hit in sorted(found, key=lambda pair: -pair[0])], float)
+    if not len(hits):
+        return 0.0
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    # At every recall counts the best precision that this or a larger recall reaches.
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((envelope * hits).sum() / expected)
+
+
+def _overlaps(box: Array, others: Array) -> Array:
+    """Return intersection over union of a box with others."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=1)
+    areas = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1) - shared
+    return np.asarray(shared / np.maximum(areas, 1e-12))
+
+
 for _name, _count in (("top1", 1), ("top5", 5)):
     METRICS.add(_name, Metric(_name, _top(_count), "labels"))
 METRICS.add("cosine", Metric("cosine", _cosine))
 METRICS.add("mse", Metric("mse", _mse, higher_is_better=False))
+METRICS.add("map", Metric("map", _average_precision, "boxes"))

@@ -34,7 +34,7 @@ Examples:
     "--method", type=Word("method", tuple(METHOD_LINES)), default="default", show_default=True, help="See below."
 )
 @click.option("--max-drop", type=Percentage(), default="0.5%", show_default=True, help="How much the metric may lose.")
-@click.option("--metric", help="top1, top5, cosine, mse or module:function; top1 with labels, else cosine.")
+@click.option("--metric", help="top1, top5, cosine, mse, map or module:function; top1 with labels, else cosine.")
 @click.option("--validation", metavar="SOURCE", help="Samples to measure the metric on; the calibration's if left out.")
 @click.option("--preprocessing", type=PATH, help="How images become the input: a TOML or JSON file.")
 @click.option("--samples", type=click.IntRange(1), default=300, show_default=True, help="Samples to take at most.")

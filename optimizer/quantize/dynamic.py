@@ -9,8 +9,8 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from ...errors import UserError
 from ..graph import Graph
+from .folding import folded_graph
 from .layers import Layer, attribute
-from .preparation import folded_graph
 from .scales import quantize, weight_scale
 
 

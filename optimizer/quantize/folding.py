@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from ..graph import Graph
-from .layers import attribute
+import numpy as np
+from onnx import ModelProto
+
+from ...errors import UserError
+from ..graph import Graph, copy_of
+from .layers import Layer, attribute, find_layers
 
 
 def fold_batch_norms(graph: Graph) -> None:
@@ -54,3 +58,19 @@ def fold_transposed_weights(graph: Graph) -> None:
                     reader.input[index] = name
         graph.remove(node)
         graph.reindex()
+
+
+def folded_graph(model: ModelProto, path: Path) -> tuple[Graph, list[Layer]]:
+    """Return a copy of a model with constants and normalizations folded, and its layers.
+
+    Raises UserError when there is nothing to quantize.
+    """
+    graph = Graph(copy_of(model), path)
+    fold_transposed_weights(graph)
+    fold_batch_norms(graph)
+    layers = find_layers(graph)
+    if not layers:
+        raise UserError(
+            f"{path}: there is nothing to quantize: no convolution or matrix product has a constant float32 weight"
+        )
+    return graph, layers

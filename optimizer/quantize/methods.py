@@ -11,8 +11,8 @@ from ...registry import Registry
 from .accuracy import Search, search, sensitivities
 from .bfloat16 import with_bfloat16
 from .dynamic import quantize_dynamically
+from .folding import folded_graph
 from .job import Job, Result
-from .preparation import folded_graph
 from .weights import quantize_weights
 
 
@@ -38,7 +38,7 @@ METHODS: Registry[Method] = Registry("quantization method")
 
 def _default(job: Job) -> Result:
     prepared = job.prepared
-    return Result(prepared.quantized(), prepared.model)
+    return Result(prepared.quantized(embeddings=True), prepared.model)
 
 
 def _accuracy_aware(job: Job) -> Result:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from ...errors import UserError
 from ..data import Sample
 from ..graph import Graph, copy_of
 from .calibration import Range, Statistics, observe
 from .equalization import equalize
-from .folding import fold_batch_norms, fold_transposed_weights
+from .folding import folded_graph
 from .layers import Layer, find_layers
 from .placement import Placement, place
 from .qdq import write_pairs
 from .smoothing import smooth
+from .weights import write_embeddings
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,12 @@ class Prepared:
     ranges: dict[str, Range]
     statistics: dict[str, Statistics]
 
-    def quantized(self, excluded: Collection[str] = ()) -> ModelProto:
-        """Return the model with every layer in integers but those excluded, by name."""
+    def quantized(self, excluded: Collection[str] = (), *, embeddings: bool = False) -> ModelProto:
+        """Return the model with every layer in integers but those excluded, by name.
+
+        Args:
+            embeddings: whether tables of embeddings are kept in eight bits too.
+        """
         graph = Graph(copy_of(self.model), self.path)
         layers = find_layers(graph)
         placement = place(graph, layers, excluded)
@@ -67,23 +71,9 @@ class Prepared:
             excluded=excluded,
             correct_bias=self.recipe.correct_bias,
         )
+        if embeddings:
+            write_embeddings(graph)
         return graph.finish()
-
-
-def folded_graph(model: ModelProto, path: Path) -> tuple[Graph, list[Layer]]:
-    """Return a copy of a model with constants and normalizations folded, and its layers.
-
-    Raises UserError when there is nothing to quantize.
-    """
-    graph = Graph(copy_of(model), path)
-    fold_transposed_weights(graph)
-    fold_batch_norms(graph)
-    layers = find_layers(graph)
-    if not layers:
-        raise UserError(
-            f"{path}: there is nothing to quantize: no convolution or matrix product has a constant float32 weight"
-        )
-    return graph, layers
 
 
 def prepare(model: ModelProto, path: Path, samples: Sequence[Sample], recipe: Recipe) -> Prepared:

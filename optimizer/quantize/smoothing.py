@@ -11,7 +11,8 @@ from .calibration import Statistics
 from .layers import Layer
 
 _LEAST = 1e-5
-_STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+#: Beyond these the range of the calibration's samples is too narrow for others.
+_STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 def smooth(
