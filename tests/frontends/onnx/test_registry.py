@@ -23,8 +23,12 @@ def test_a_row_is_registered_once() -> None:
         operator("Conv")(lambda node: node)
 
 
+#: What onnxruntime writes into onnx's own domain.
+_WRITTEN_BY_ONNXRUNTIME = {"SimplifiedLayerNormalization"}
+
+
 def test_every_row_names_an_operator_of_onnx_and_says_what_it_does() -> None:
     table = rows()
     assert len(table) > 120
-    for row in table:
-        assert onnx.defs.has(row.name, domain=row.domain), row.name
+    for row in (each for each in table if each.domain != "com.microsoft"):
+        assert onnx.defs.has(row.name, domain=row.domain) or row.name in _WRITTEN_BY_ONNXRUNTIME, row.name

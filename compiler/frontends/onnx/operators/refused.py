@@ -1,0 +1,39 @@
+"""Operators that no library can compute, each with the reason and what to do instead.
+
+They are folded where their operands are constant; a row is reached where they are not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .....errors import UserError
+from ..node import Node
+from ..registry import RowFunction, operator
+
+if TYPE_CHECKING:
+    from tvm.relax import Expr
+
+_STRINGS = "libraries hold numbers only: turn strings into numbers before the model"
+_REASONS: dict[str, str] = {
+    "ImageDecoder": "it needs a decoder of every image format: decode images before the model",
+    "RegexFullMatch": _STRINGS,
+    "StringConcat": _STRINGS,
+    "StringNormalizer": _STRINGS,
+    "StringSplit": _STRINGS,
+}
+
+
+def _refusal(reason: str) -> RowFunction:
+    def convert(node: Node, *operands: Expr | None) -> Expr:
+        """A refusal, with its reason."""
+        raise UserError(f"{node.op_type} is not supported: {reason}")
+
+    return convert
+
+
+for _name, _reason in _REASONS.items():
+    operator(_name)(_refusal(_reason))
+operator("Gradient", domain="ai.onnx.preview.training")(
+    _refusal("gradients are a training framework's work: export the graph after differentiation")
+)
