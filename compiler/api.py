@@ -18,6 +18,7 @@ from .frontends import LiveModel, ModelSource, import_model
 from .package.artifact import Artifact
 from .phases import PHASES
 from .pipeline import Observer, PhaseContext, PhaseEvent, run_phases
+from .precision import PRECISIONS, effective_precision
 
 if TYPE_CHECKING:
     from ..targets.target import Target
@@ -43,6 +44,8 @@ class CompileRequest:
         accuracy: "exact" (sums are reordered only), "default" (Winograd, Strassen: errors under 1e-4 of the largest
             output) or "fast".
         jobs: how many processes compile kernels; 0 for one per processor.
+        precision: "fp32" computes in the model's element types, "bf16" stores float32 tensors in 16 bits.
+        strict: refuse a precision that the target lacks, instead of computing in fp32.
         name: the model's name inside the library; None for the file's.
         stop_after: the last phase to run; None for all.
         specialize: sizes of symbols ("batch": (1, 8)) for which variants of the model go into the same library, one for
@@ -60,6 +63,8 @@ class CompileRequest:
     optimization: int = 3
     accuracy: str = "default"
     jobs: int = 0
+    precision: str = "fp32"
+    strict: bool = False
     name: str | None = None
     stop_after: str | None = None
     module: str | None = None
@@ -95,7 +100,8 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
     note(PhaseEvent("import", time.perf_counter() - start, imported.module))
     last = PHASE_NAMES.index(request.stop_after) if request.stop_after else len(PHASE_NAMES)
     phases = [phase for phase in PHASES if PHASE_NAMES.index(phase.name) <= last]
-    context = PhaseContext(target, request.optimization, request.accuracy, imported.origins)
+    precision = effective_precision(request.precision, target, request.strict)
+    context = PhaseContext(target, request.optimization, request.accuracy, precision, imported.origins)
     module = run_phases(imported.module, phases, context, note)
     if last < PHASE_NAMES.index("plan"):
         return None
@@ -137,6 +143,7 @@ def _refuse_unknown_words(request: CompileRequest) -> None:
         ("phase", request.stop_after, PHASE_NAMES),
         ("format", request.format, FORMATS),
         ("accuracy", request.accuracy, ACCURACIES),
+        ("precision", request.precision, PRECISIONS),
     ):
         if word is not None and word not in known:
             raise UserError(f"unknown {kind} '{word}'{nearest(word, list(known))}: it is one of {', '.join(known)}")
@@ -159,6 +166,8 @@ def compile(  # noqa: A001 - the word users expect
     accuracy: str = "default",
     jobs: int = 0,
     specialize: Mapping[str, tuple[int, ...]] | None = None,
+    precision: str = "fp32",
+    strict: bool = False,
 ) -> Artifact:
     """Compile a model: ``tilewright.compile("model.onnx").save("model.so")``.
 
@@ -186,6 +195,8 @@ def compile(  # noqa: A001 - the word users expect
             optimization,
             accuracy,
             jobs,
+            precision,
+            strict,
             module=module,
             live=live,
             specialize=dict(specialize or {}),

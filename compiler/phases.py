@@ -29,8 +29,9 @@ def _precision(module: IRModule, context: PhaseContext) -> IRModule:
     from ..schedules.template import choose_layouts
 
     if context.optimization < 2:
-        return assign_precision(module)
-    return assign_precision(module, lambda work: choose_layouts(work, context.target) is not None)
+        return assign_precision(module, precision=context.precision)
+    computes = lambda work: choose_layouts(work, context.target) is not None  # noqa: E731
+    return assign_precision(module, computes, context.precision)
 
 
 def _check_precision(module: IRModule, _: PhaseContext) -> None:

@@ -12,8 +12,9 @@ from tvm.tirx.script.builder import ir as T
 
 from ..dims import Dim
 from ..tvm_names import expressions
-from ..workload import Workload
+from ..workload import LowTensor, TensorType, Workload
 from .access import inside, load, stored_indices
+from .low_precision import LowBuffer, memory_type, store_element
 from .scalar import evaluate
 
 if TYPE_CHECKING:
@@ -38,8 +39,11 @@ class Kernel:
         self.function: PrimFunc | None = None
 
     @staticmethod
-    def _parameter(name: str, tensor: Any) -> Any:
-        return T.arg(name, T.buffer(expressions(tensor.stored_shape), tensor.dtype))
+    def _parameter(name: str, tensor: TensorType) -> Any:
+        shape = expressions(tensor.stored_shape)
+        if isinstance(tensor, LowTensor):
+            return LowBuffer(T.arg(name, T.buffer(shape, memory_type(tensor.held))), tensor.held)
+        return T.arg(name, T.buffer(shape, tensor.dtype))
 
     def finish(self, value: Expr, logical: Sequence[Expr], shape: tuple[int, ...] | None = None) -> Expr:
         """Return the anchor's result at its logical indices with the epilogue applied, padding lanes zero.
@@ -56,7 +60,7 @@ class Kernel:
 
     def store(self, value: Expr, logical: Sequence[Expr]) -> None:
         """Store the finished value of the only output at its logical indices."""
-        T.buffer_store(self.outputs[0], value, stored_indices(self.work.output, logical))
+        store_element(self.outputs[0], value, stored_indices(self.work.output, logical))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from tvm.tirx.script.builder import ir as T
 
 from ..dims import upper
 from .bindings import Expr
+from .low_precision import store_element
 from .strides import Loop
 from .vectors import each_vector, extent, lane_loop, nest, worth_sharing
 
@@ -88,7 +89,7 @@ class StridedCopy:
         with lane_loop(width) as lane:
             place = at if inner is None else {**at, inner: start + lane}
             value = self.source[self._offset(place, 0)]
-            T.buffer_store(self.destination, self._finished(value, place), [self._offset(place, 1)])
+            store_element(self.destination, self._finished(value, place), [self._offset(place, 1)])
 
     def _tiles(self, reading: int, writing: int) -> None:
         outer = self._outer(reading, writing)
@@ -117,13 +118,13 @@ class StridedCopy:
 
     def _store(self, place: dict[int, Expr], writing: int, value: Expr, size: int) -> None:
         if self.finish is None:
-            T.buffer_store(self.destination, value, [vector_index(self._offset(place, 1), size)])
+            store_element(self.destination, value, [vector_index(self._offset(place, 1), size)])
             return
         row = T.alloc_buffer((size,), self.source.dtype)
         T.buffer_store(row, value, [vector_index(0, size)])
         with lane_loop(size) as lane:
             element = {**place, writing: place[writing] + lane}
-            T.buffer_store(self.destination, self._finished(row[lane], element), [self._offset(element, 1)])
+            store_element(self.destination, self._finished(row[lane], element), [self._offset(element, 1)])
 
     def _finished(self, value: Expr, place: dict[int, Expr]) -> Expr:
         return self.finish(value, [place[at] for at in range(len(self.loops))]) if self.finish else value

@@ -12,6 +12,7 @@ from ..knobs import Knobs, Value
 from ..targets.target import Target
 from ..workload import Workload
 from .symbols import with_symbols
+from .widening import is_low, narrowed, widened
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -134,23 +135,29 @@ def choose_layouts(work: Workload, target: Target, accuracy: str = "default") ->
     """
     allowed = ACCURACIES[: ACCURACIES.index(accuracy) + 1]
     wishes: list[tuple[float, Workload]] = []
-    for each in candidates(work, target):
+    wide = widened(work)
+    for each in candidates(wide, target):
         if each.layouts is None or each.accuracy not in allowed:
             continue
         try:
-            wish = each.layouts(work, target)
+            wish = each.layouts(wide, target)
         except (NotApplicable, Undecided):
             continue
         wishes.append((each.cost(wish.at_bounds(), target) if each.cost else 0.0, wish))
-    return min(wishes, key=lambda wish: wish[0])[1] if wishes else None
+    return narrowed(min(wishes, key=lambda wish: wish[0])[1], work) if wishes else None
 
 
 def build_kernel(work: Workload, target: Target, overrides: Mapping[str, Value] | None = None) -> PrimFunc | None:
     """Return the kernel of the most specific template that makes this workload; None when there is none."""
-    for each in candidates(work, target):
+    # Imported here, because it imports TVM and the command line's help reads ACCURACIES.
+    from .low_precision import with_instructions
+
+    wide = widened(work)
+    for each in candidates(wide, target):
         try:
-            kernel = each.build(work, target, Knobs(overrides))
-            return (kernel if work.is_static else with_symbols(kernel)).with_attr("tilewright.template", each.name)
+            kernel = each.build(wide, target, Knobs(overrides))
+            kernel = (kernel if work.is_static else with_symbols(kernel)).with_attr("tilewright.template", each.name)
+            return with_instructions(kernel, target) if is_low(work) else kernel
         except (NotApplicable, Undecided):
             continue
     return None

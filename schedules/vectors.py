@@ -12,6 +12,7 @@ from tvm.tirx.script.builder import ir as T
 from ..dims import Dim, bounds, dim_expression, upper
 from ..tvm_names import dim_of
 from .bindings import Expr
+from .low_precision import LowBuffer
 
 #: Kernels of fewer scalar steps run on one thread: waking the others costs more.
 PARALLEL_STEPS = 16384
@@ -112,4 +113,6 @@ def split_index(index: Expr, extents: Sequence[int]) -> list[Expr]:
 
 def flat_view(buffer: Any) -> Any:
     """Return a one-dimensional view of a whole buffer."""
+    if isinstance(buffer, LowBuffer):
+        return buffer.flat(extent(math.prod(map(dim_of, buffer.shape))))
     return T.decl_buffer((extent(math.prod(map(dim_of, buffer.shape))),), buffer.dtype, data=buffer.data)

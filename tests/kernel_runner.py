@@ -9,6 +9,7 @@ import numpy as np
 import tvm
 from numpy.typing import NDArray
 
+from tilewright.schedules.low_precision import LLVM_IR
 from tilewright.targets.target import Facts, Target
 from tilewright.workload import TensorType, Workload
 
@@ -49,6 +50,10 @@ def runnable_targets() -> list[Target]:
 
 def build(function: Any, target: Target) -> Any:
     """Return the library of one PrimFunc."""
+    if LLVM_IR in function.attrs:
+        text = tvm.ir.StringImm(str(function.attrs[LLVM_IR]))
+        body = tvm.tirx.AttrStmt(0, "pragma_import_llvm", text, function.body)
+        function = tvm.tirx.PrimFunc(function.params, body, function.ret_type, attrs=function.attrs)
     module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
     # As in our own lowering: that pass defines some variables behind their first use.
     with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_cse_tir": True}):

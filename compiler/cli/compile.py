@@ -8,12 +8,14 @@ import click
 
 from ...input_shapes import WrittenDim
 from ...schedules.template import ACCURACIES
+from ...targets.database import load_target
 from ..api import FORMATS, PHASE_NAMES, CompileRequest, compile_model
 from ..dump import Dumper
 from ..files import check_writable
 from ..frontends import onnx_file
 from ..package.artifact import Artifact, Report
 from ..pipeline import PhaseEvent
+from ..precision import PRECISIONS, effective_precision
 from ..verify import Tolerance, require_passed, verify_artifact
 from .options import PATH, InputShapes, Sizes, Word, merge_shapes
 from .state import State, common_options
@@ -70,6 +72,14 @@ Examples:
     multiple=True,
     help="Sizes of a symbol that get fast variants in the same library: batch=1,8.",
 )
+@click.option(
+    "--precision",
+    type=Word("precision", PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="bf16: weights and tensors between kernels in 16 bits; sums, inputs and outputs fp32.",
+)
+@click.option("--strict", is_flag=True, help="Refuse a precision that the target lacks, instead of computing in fp32.")
 @click.option("-j", "--jobs", type=click.IntRange(0), default=0, help="Processes that compile; one per processor.")
 @click.option(
     "--stop-after",
@@ -99,6 +109,8 @@ def command(
     opt: int,
     accuracy: str,
     specialize: tuple[tuple[str, tuple[int, ...]], ...],
+    precision: str,
+    strict: bool,
     jobs: int,
     stop_after: str | None,
     dump: tuple[str, ...],
@@ -126,6 +138,8 @@ def command(
         opt,
         accuracy,
         jobs,
+        precision,
+        strict,
         name=name,
         stop_after=stop_after,
         module=module,
@@ -133,6 +147,8 @@ def command(
         signature=signature,
         outputs=tuple(filter(None, (outputs or "").split(","))),
     )
+    if effective_precision(precision, load_target(target), strict) != precision and not state.quiet:
+        click.echo(f"note: target '{target}' has no {precision}: the model is compiled in fp32", err=True)
     path = output or Path(model.stem + _SUFFIXES[kind])
     if not stop_after:
         check_writable(path, folder=kind != "so")

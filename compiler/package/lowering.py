@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...dims import upper
+from ...schedules.low_precision import LLVM_IR, register_operators
 from ...schedules.symbols import is_symbol, symbols_of_kernel
 from ...tvm_names import dim_of, let_rounding_be_vectorized
 
@@ -57,6 +58,7 @@ def compile_kernel(text: str, symbol: str, target: dict[str, Any], path: Path) -
 
     let_rounding_be_vectorized()
     kind = tvm.target.Target(target)
+    register_operators()
     function = tvm.ir.load_json(text).without_attr("global_symbol")
     module = _lower(tvm.IRModule({symbol: function}), kind)
     raw, scratch = _with_raw_pointers(module[symbol], symbol)
@@ -137,7 +139,7 @@ def _with_raw_pointers(function: PrimFunc, symbol: str) -> tuple[PrimFunc, int]:
         -->  f(a*, b*, n, scratch*): A = decl(a); B = decl(b); C = decl(scratch); body
     """
     from tvm import tirx
-    from tvm.ir import PointerType, PrimType
+    from tvm.ir import PointerType, PrimType, StringImm
 
     symbols = symbols_of_kernel(function)
     buffers = [each for each in function.params if not is_symbol(each)]
@@ -151,6 +153,8 @@ def _with_raw_pointers(function: PrimFunc, symbol: str) -> tuple[PrimFunc, int]:
     if size:
         pointers.append(scratch)
     body: Stmt = tirx.SeqStmt([*declared, *statements])
+    if LLVM_IR in function.attrs:
+        body = tirx.AttrStmt(0, "pragma_import_llvm", StringImm(str(function.attrs[LLVM_IR])), body)
     # The lowering of allocations inside parallel loops asks for the device.
     body = tirx.AttrStmt(0, "device_type", 1, tirx.AttrStmt(0, "device_id", 0, body))
     body = tirx.SeqStmt([body, tirx.stmt.Return(tirx.IntImm("int32", 0))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...atoms import Undecided
@@ -51,10 +51,55 @@ def reads_transposed(call: Call) -> bool:
 def anchor_of(call: Call, view_of: FindView) -> Anchor | None:
     """Return the anchor a call is, None for an operator that no family describes."""
     row = ANCHORS.get(operator_name(call))
+
+    def rearranged(expr: Expr) -> Call | None:
+        view = view_of(expr)
+        return None if view is None or is_widening(view) else view
+
     try:
-        return row(call, view_of) if row else None
+        anchor = row(call, rearranged) if row else None
     except Undecided:  # the family describes what moves by numbers
         return None
+    return _through_widening(anchor, view_of) if anchor else None
+
+
+#: Families whose kernels read 16-bit operands where an operator's are float32.
+READS_LOW = frozenset(
+    (
+        "nn.conv2d",
+        "nn.conv2d_transpose",
+        "matmul",
+        "nn.softmax",
+        "nn.layer_norm",
+        "nn.rms_norm",
+        "nn.max_pool2d",
+        "nn.avg_pool2d",
+        "sum",
+        "mean",
+        "max",
+        "min",
+        "tilewright.resample",
+    )
+)
+
+
+def is_widening(call: Call) -> bool:
+    """Return whether a call makes float32 of 16-bit floats, which loses nothing."""
+    cast = operator_name(call) == "astype" and dtype_of(call) == "float32"
+    return cast and dtype_of(call.args[0]) in ("bfloat16", "float16")
+
+
+def _through_widening(anchor: Anchor, view_of: FindView) -> Anchor:
+    """Return the anchor over the 16-bit tensors that its operands are made of."""
+    seen = {operand: view_of(operand) for operand in anchor.operands}
+    views = {operand: view for operand, view in seen.items() if view is not None and is_widening(view)}
+    if not views:
+        return anchor
+    operands = tuple(views[each].args[0] if each in views else each for each in anchor.operands)
+    attrs = dict(anchor.attrs)
+    if "constant_weight" in attrs:
+        attrs["constant_weight"] = is_constant(operands[1])
+    return replace(anchor, operands=operands, attrs=attributes(attrs), views=(*anchor.views, *views))
 
 
 def _keeps_type(call: Call) -> bool:

@@ -74,7 +74,9 @@ class GroupEmitter:
 
     def _program(self) -> PointwiseProgram:
         """Return the pointwise members as a program; appends what they read from outside to ``operands``."""
-        variables = {self.graph.bindings[index].var: self.graph.calls[index] for index in self.group.members}
+        views = self.group.anchor.views if self.group.anchor else ()
+        members = [index for index in self.group.members if self.graph.bindings[index].var not in views]
+        variables = {self.graph.bindings[index].var: self.graph.calls[index] for index in members}
         pointwise = {var: call for var, call in variables.items() if is_pointwise(call)}
         read = dict.fromkeys(arg for call in pointwise.values() for arg in tensors_in(call))
         outside = [arg for arg in read if arg not in variables]

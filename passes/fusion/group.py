@@ -15,7 +15,7 @@ from ...tvm_names import shape_of
 from ...workload import attributes
 from ..bind_sizes import NAME as BIND_SIZES
 from ..expressions import operator_name, permutation_of, variables_of
-from .anchors import READS_TRANSPOSED, Anchor, anchor_of, reads_transposed
+from .anchors import READS_LOW, READS_TRANSPOSED, Anchor, anchor_of, is_widening, reads_transposed
 from .graph import Graph
 from .pointwise import is_pointwise, occurrences, quantizes
 from .rearrange_anchors import rearrangements_read_through
@@ -119,7 +119,9 @@ def _grow(graph: Graph, seed: int, taken: set[int], limit: int) -> list[int]:
         region.add(reader)
         if region.expression_length() > EXPRESSION_LIMIT:
             break
-        if region.escaping() == [max(region.members)]:
+        last = max(region.members)
+        # A kernel that ended with a widening would store twice the bytes for the next one to read.
+        if region.escaping() == [last] and not is_widening(graph.calls[last]):
             accepted = sorted(region.members)
     return accepted
 
@@ -133,6 +135,24 @@ def _absorbable_transposes(graph: Graph) -> set[int]:
         if operator_name(call) == "permute_dims" and readers and through == readers:
             found.add(index)
     return found
+
+
+def _widenings_read_through(graph: Graph, transposes: set[int]) -> set[int]:
+    """Return the widenings that every reader, a kernel or a transpose in front of one, reads through."""
+    found = set()
+    for index, call in graph.calls.items():
+        readers = graph.readers[graph.bindings[index].var]
+        through = [
+            each in transposes or each in graph.calls and operator_name(graph.calls[each]) in READS_LOW
+            for each in readers
+        ]
+        if is_widening(call) and readers and all(through):
+            found.add(index)
+    return found
+
+
+def _reads_low(call: Call) -> bool:
+    return operator_name(call) in READS_LOW and anchor_of(call, lambda _: None) is not None
 
 
 def _absorb_output_transpose(graph: Graph, group: Group, taken: set[int]) -> None:
@@ -154,7 +174,8 @@ def form_groups(graph: Graph, limit: int = REGION_LIMIT) -> list[Group]:
     """
     from tvm.relax import TensorType
 
-    views = _absorbable_transposes(graph) | rearrangements_read_through(graph)
+    transposes = _absorbable_transposes(graph)
+    views = transposes | rearrangements_read_through(graph) | _widenings_read_through(graph, transposes)
     taken: set[int] = views | {index for index, call in graph.calls.items() if call.op.name in ALIASES}
 
     def view_of(expr: Expr) -> Call | None:

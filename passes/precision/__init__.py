@@ -12,6 +12,7 @@ from ..simplify.fold_constants import FoldConstants
 from ..spec import bindings_of
 from .assign import AssignPrecision, check
 from .decompose_quantization import DecomposeQuantization
+from .lower import LowerPrecision
 from .narrow_storage import NarrowStorage, has_narrow
 
 if TYPE_CHECKING:
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["assign_precision", "check"]
 
+#: Element types in memory by the names of precisions.
+_STORED = {"bf16": "bfloat16"}
 
-def assign_precision(module: IRModule, computes: Computes = lambda _: False) -> IRModule:
+
+def assign_precision(module: IRModule, computes: Computes = lambda _: False, precision: str = "fp32") -> IRModule:
     """Return the module in the element types that the target computes; :func:`check` says what holds of it.
 
     Args:
         computes: whether the target has a kernel for a workload on integers; those it has not are computed in floats.
+        precision: "fp32" leaves types as they are, "bf16" stores float32 tensors in 16 bits.
 
     Raises UserError for an element type that no target computes.
     """
@@ -33,7 +38,8 @@ def assign_precision(module: IRModule, computes: Computes = lambda _: False) -> 
         module = rewrite_to_fixed_point(module, [DecomposeQuantization(), FoldConstants()])[0]
     if has_narrow(module):
         module = rewrite_to_fixed_point(NarrowStorage()(module), [FoldConstants()])[0]
-    return AssignPrecision()(module)
+    module = AssignPrecision()(module)
+    return LowerPrecision(_STORED[precision])(module) if precision in _STORED else module
 
 
 def _calls(module: IRModule, *operators: str) -> bool:

@@ -24,6 +24,8 @@ COMPUTED = frozenset(
         "float16", "float32", "float64",
     )
 )  # fmt: skip
+#: Element types that tensors of float32 are stored in.
+STORED = frozenset({"bfloat16"})
 
 
 @register_pass("assign-precision")
@@ -48,7 +50,7 @@ def check(module: IRModule) -> None:
     """Raise AssertionError when ``main`` is not in its form or holds an element type that no target computes."""
     check_main_form(module)
     for name, dtype in _element_types(module):
-        assert dtype in COMPUTED, f"'{name}' is {dtype}"
+        assert dtype in COMPUTED | STORED, f"'{name}' is {dtype}"
 
 
 def _element_types(module: IRModule) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from ...targets.target import Target
 from ...workload import Workload
 from ..folds import SUM, fold_run
 from ..kernel import writing
+from ..low_precision import store_element
 from ..template import NotApplicable, template
 from ..vectors import each_vector, flat_view, lane_loop, nest, split_index, worth_sharing
 
@@ -45,7 +46,7 @@ def layer_norm(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
                     at = start + lane
                     value = (x[row * count + at] - moments[0]) * moments[1] * gamma[at] + beta[at]
                     logical = [*split_index(row, outer), *split_index(at, inner)]
-                    T.buffer_store(out, kernel.finish(value, logical), [row * count + at])
+                    store_element(out, kernel.finish(value, logical), [row * count + at])
 
             each_vector(count, target.lanes(), normalize)
     assert kernel.function is not None

@@ -14,6 +14,7 @@ from ...targets.target import Target
 from ...workload import TensorType, Workload
 from ..access import inside, load, logical_indices
 from ..kernel import Kernel, writing
+from ..low_precision import store_element
 from ..scalar import cost, evaluate
 from ..strides import Loop, blocks_of, merged, row_major, stored_dims, strides_along
 from ..template import template
@@ -90,7 +91,7 @@ class _Writer:
             if self.padded:
                 value = tirx.Select(inside(self.output, self._logical(at)), value, tirx.const(0, self.output.dtype))
             offset = _dot(at, [each.strides[0] for each in self.loops])
-            T.buffer_store(self.flat[-1], value, [offset])
+            store_element(self.flat[-1], value, [offset])
 
     def _operand(self, position: int, at: list[Expr]) -> Expr:
         tensor = self.kernel.work.inputs[position]

@@ -18,6 +18,7 @@ from ...rearrangement import FILLED, Rearrangement, Run, by_operand, whole
 from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import Kernel, writing
+from ..low_precision import store_element
 from ..strided_copy import vector_index
 from ..strides import axis_strides
 from ..template import NotApplicable, template
@@ -162,7 +163,7 @@ class _Rows(_Writer):
             destination = destination + (index + first.start * inner) * self.strides[-1][last, False]
             logical.append(index + first.start)
         value = self.fill if filled else self.sources[operand][source]
-        T.buffer_store(self.out, self.kernel.finish(value, logical) if self.work.epilogue else value, [destination])
+        store_element(self.out, self.kernel.finish(value, logical) if self.work.epilogue else value, [destination])
 
 
 class _Blocks(_Writer):
@@ -212,11 +213,11 @@ class _Blocks(_Writer):
         """Store a vector; the epilogue and the zeros of the padding are applied lane by lane."""
         padded = self.work.output.shape[self.blocked] % self.block
         if not self.work.epilogue and not padded:
-            T.buffer_store(self.out, value, [vector_index(place, self.block)])
+            store_element(self.out, value, [vector_index(place, self.block)])
             return
         row = T.alloc_buffer((self.block,), self.dtype)
         T.buffer_store(row, value, [vector_index(0, self.block)])
         with lane_loop(self.block) as lane:
             at = list(logical)
             at.insert(self.blocked, channel + lane)
-            T.buffer_store(self.out, self.kernel.finish(row[lane], at), [place + lane])
+            store_element(self.out, self.kernel.finish(row[lane], at), [place + lane])

@@ -18,6 +18,7 @@ from ..access import logical_indices
 from ..bindings import is_float
 from ..folds import ACCUMULATORS, MAXIMUM, MINIMUM, PRODUCT, SUM, Fold, fold_run
 from ..kernel import Kernel, writing
+from ..low_precision import store_element
 from ..strides import Loop, axis_strides, blocks_of, merged, row_major, stored_dims
 from ..template import NotApplicable, template
 from ..vectors import each_vector, extent, flat_view, lane_loop, nest, split_index, worth_sharing
@@ -171,7 +172,7 @@ class _Writer:
             else:
                 total = total * tirx.const(1.0 / count, self.dtype)
         value = self.kernel.finish(total, self._logical(at))
-        T.buffer_store(self.out, value, [_dot(self.kept, at, 1)])
+        store_element(self.out, value, [_dot(self.kept, at, 1)])
 
     def _logical(self, at: list[Expr]) -> list[Expr]:
         """Return the output's logical indices."""

@@ -13,6 +13,7 @@ from ...targets.target import Target
 from ...workload import Workload
 from ..folds import SUM, fold_run
 from ..kernel import writing
+from ..low_precision import store_element
 from ..template import NotApplicable, template
 from ..vectors import each_vector, flat_view, lane_loop, nest, split_index, worth_sharing
 
@@ -49,7 +50,7 @@ def rms_norm(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
                     at = start + lane
                     value = x[begin + at] * scale[0] * gamma[at]
                     logical = [*split_index(row, outer), *split_index(at, inner)]
-                    T.buffer_store(out, kernel.finish(value, logical), [begin + at])
+                    store_element(out, kernel.finish(value, logical), [begin + at])
 
             each_vector(count, target.lanes(), normalize)
     assert kernel.function is not None

@@ -14,6 +14,7 @@ from ...workload import Workload
 from ..bindings import Bindings
 from ..folds import MAXIMUM, SUM, fold_run
 from ..kernel import Kernel, writing
+from ..low_precision import LowBuffer, store_element
 from ..template import NotApplicable, template
 from ..transcendental import exp_nonpositive
 from ..vectors import each_vector, extent, flat_view, lane_loop, nest, split_index, worth_sharing
@@ -30,7 +31,7 @@ def softmax(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Three passes over a row, which stays in the nearest cache: maximum; exponentials and their sum; division.
 
     Along the last axis a row goes in vectors; along another axis neighbouring rows are the lanes of a vector.
-    The exponentials wait in the output. Rows are shared among threads.
+    The exponentials wait in the output, or are computed twice where it would round them. Rows are shared among threads.
     """
     data = work.inputs[0]
     if any(each.layout for each in (*work.inputs, *work.outputs)) or data.dtype != "float32":
@@ -58,6 +59,7 @@ class _Writer:
         self.shape, self.count = shape, shape[axis]
         self.outer, self.inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
         self.x, self.out = flat_view(kernel.inputs[0]), flat_view(kernel.outputs[0])
+        self.low = isinstance(self.out, LowBuffer)
         self.parallel = worth_sharing(math.prod(shape) * _COST)
 
     def contiguous(self) -> None:
@@ -69,15 +71,15 @@ class _Writer:
             T.buffer_store(scale, fold_run(MAXIMUM, count, lanes, "float32", lambda at: self.x[begin + at]), [0])
 
             def exponential(at: Expr) -> Expr:
-                T.buffer_store(self.out, _exp(self.x[begin + at] - scale[0]), [begin + at])
-                return self.out[begin + at]
+                return self._exponential(begin + at, scale[0])
 
             total = fold_run(SUM, count, lanes, "float32", exponential)
             T.buffer_store(scale, tirx.const(1.0, "float32") / total, [1])
 
             def divide(start: Expr, width: int) -> None:
                 with lane_loop(width) as lane:
-                    self._store(row, start + lane, 0, self.out[begin + start + lane] * scale[1])
+                    value = self._kept(begin + start + lane, scale[0])
+                    self._store(row, start + lane, 0, value * scale[1])
 
             each_vector(count, lanes, divide)
 
@@ -99,12 +101,25 @@ class _Writer:
         with T.serial(0, extent(self.count)) as step, lane_loop(width) as lane:
             T.buffer_store(greatest, tirx.max(greatest[lane], self.x[place(step, lane)]), [lane])
         with T.serial(0, extent(self.count)) as step, lane_loop(width) as lane:
-            T.buffer_store(self.out, _exp(self.x[place(step, lane)] - greatest[lane]), [place(step, lane)])
-            T.buffer_store(total, total[lane] + self.out[place(step, lane)], [lane])
+            value = self._exponential(place(step, lane), greatest[lane])
+            T.buffer_store(total, total[lane] + value, [lane])
         with lane_loop(width) as lane:
             T.buffer_store(total, tirx.const(1.0, "float32") / total[lane], [lane])
         with T.serial(0, extent(self.count)) as step, lane_loop(width) as lane:
-            self._store(row, step, start + lane, self.out[place(step, lane)] * total[lane])
+            value = self._kept(place(step, lane), greatest[lane])
+            self._store(row, step, start + lane, value * total[lane])
+
+    def _exponential(self, place: Expr, greatest: Expr) -> Expr:
+        """Return e^(x - greatest), which the output keeps where it holds float32."""
+        value = _exp(self.x[place] - greatest)
+        if self.low:
+            return value
+        store_element(self.out, value, [place])
+        return self.out[place]
+
+    def _kept(self, place: Expr, greatest: Expr) -> Expr:
+        """Return e^(x - greatest) again: as the output kept it, or computed anew."""
+        return self._exponential(place, greatest) if self.low else self.out[place]
 
     def _store(self, row: Expr, step: Expr, column: Expr, value: Expr) -> None:
         """Store a result with the epilogue applied; ``column`` counts within the axes after the softmax's."""
@@ -115,4 +130,4 @@ class _Writer:
         )
         head = split_index(row, self.shape[: self.axis]) if self.axis else []
         value = self.kernel.finish(value, [*head, step, *tail])
-        T.buffer_store(self.out, value, [(row * self.count + step) * self.inner + column])
+        store_element(self.out, value, [(row * self.count + step) * self.inner + column])

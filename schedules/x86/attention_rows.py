@@ -15,6 +15,7 @@ from ..access import load
 from ..bindings import Bindings
 from ..folds import MAXIMUM, SUM, fold_run
 from ..kernel import Kernel, balanced, starts, unrolled_loop
+from ..low_precision import store_element
 from ..scalar import evaluate
 from ..transcendental import exp_nonpositive
 from ..vectors import lane_loop, powers_of_two
@@ -247,7 +248,7 @@ class RowWriter:
             value = tirx.Select(finite, value, tirx.const(0.0, "float32"))
         index = [*self.batch, self.row + at, column]
         value = self.kernel.finish(value, index, self.shapes.result)
-        T.buffer_store(self.kernel.outputs[0], value, [index[axis] for axis in self.kernel.work.attr("out_axes")])
+        store_element(self.kernel.outputs[0], value, [index[axis] for axis in self.kernel.work.attr("out_axes")])
 
 
 def _same_for_all_keys(operands: list[tuple[Any, TensorType]]) -> bool:

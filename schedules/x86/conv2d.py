@@ -16,7 +16,8 @@ from ...knobs import Knobs
 from ...layout import Layout
 from ...targets.target import Target
 from ...workload import Workload
-from ..kernel import balanced, starts, unrolled_loop, writing
+from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
+from ..low_precision import dot, multiplies_pairs
 from ..template import NotApplicable, template
 from .register_tile import EXACT_DEPTH, MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, prefetch, tile_shape
 from .window import Convolution, Place, WindowWriter
@@ -59,6 +60,8 @@ def layouts(work: Workload, target: Target) -> Workload:
     planar = groups == 1 and in_channels * 2 <= lanes
     data = None if planar else blocked(lanes)
     weight = Layout("OIHW", f"OIHW{lanes}o" if planar else f"OIHW{lanes}i{lanes}o")
+    if not planar and multiplies_pairs(work, target):
+        weight = Layout("OIHW", f"OHWI{lanes}o2i")
     inputs = (data, weight, *epilogue_layouts(work, blocked(lanes)))
     return work.with_layouts(inputs, (blocked(lanes),))
 
@@ -75,8 +78,17 @@ def cost(work: Workload, target: Target) -> float:
     """Return estimated cycles: multiply-adds of vectors, and weights that come from memory."""
     conv = Convolution.of(work)
     blocks = conv.groups * conv.out_blocks
-    products = multiply_adds(work) // work.output.shape[1] * blocks / MULTIPLY_ADDS_PER_CYCLE
-    weights = 4 * conv.kernel[0] * conv.kernel[1] * conv.in_channels * blocks * conv.lanes / MEMORY_BYTES_PER_CYCLE
+    low = not conv.planar and multiplies_pairs(work, target)
+    products = multiply_adds(work) // work.output.shape[1] * blocks / MULTIPLY_ADDS_PER_CYCLE / (2 if low else 1)
+    weights = (
+        (2 if low else 4)
+        * conv.kernel[0]
+        * conv.kernel[1]
+        * conv.in_channels
+        * blocks
+        * conv.lanes
+        / MEMORY_BYTES_PER_CYCLE
+    )
     return products + weights
 
 
@@ -121,7 +133,18 @@ def _square_vectors(blocks: int, sums: int) -> int:
 
 
 class _DirectWriter(WindowWriter):
-    """Sums over input channels and taps, one input channel's element times vectors of output channels."""
+    """Sums over input channels and taps, one input channel's element times vectors of output channels.
+
+    Attributes:
+        low: whether a step takes two input channels, a pair of bfloat16, from weights [OC/b, KH, KW, IC/2, b, 2].
+    """
+
+    def __init__(self, kernel: Kernel, conv: Convolution, target: Target) -> None:
+        super().__init__(kernel, conv, target)
+        self.low = not conv.planar and multiplies_pairs(kernel.work, target)
+        if self.low:
+            self.data, self.weight = self.data.pairs(), self.weight.pairs()
+            self.multiply_add = dot
 
     def sum_tile(self, place: Place, clipped: bool) -> None:
         """Loop over blocks of input channels and the window; at a border over its columns first, one by one.
@@ -163,11 +186,14 @@ class _DirectWriter(WindowWriter):
     def _channels(
         self, place: Place, in_block: Expr, channels: int, taps: tuple[Expr, Expr], pixels: list[int] | None
     ) -> None:
+        lanes = self.conv.lanes
+        if self.low:
+            channels, lanes = -(-channels // 2), lanes // 2
         unrolled = min(4, channels)
         for start, steps, unroll in unrolled_loop(channels, unrolled):
             with T.serial(0, steps) as outer:
                 if not self.conv.planar and not start:
-                    self._prefetch(place, in_block, taps, outer, self.conv.lanes // unrolled)
+                    self._prefetch(place, in_block, taps, outer, lanes // unrolled)
                 with T.unroll(0, unroll) as inner:
                     self._step(place, in_block, outer * unroll + inner + start, taps, pixels)
 
@@ -178,9 +204,9 @@ class _DirectWriter(WindowWriter):
         blocks = -(-conv.in_channels // conv.lanes)
         step = ((in_block * height + taps[0]) * width + taps[1]) * steps + outer
         of_a_turn = blocks * height * width * steps
-        panel = vectors * blocks * height * width * conv.lanes
+        panel = vectors * blocks * height * width * conv.lanes // (2 if self.low else 1)
         first = [place.block + vectors, 0, 0, 0, 0, 0]
-        prefetch(self.weight, first, 4, panel, place.turn * of_a_turn + step, self.turns * of_a_turn)
+        prefetch(self.weight, first, 3 if self.low else 4, panel, place.turn * of_a_turn + step, self.turns * of_a_turn)
 
     def _step(
         self, place: Place, in_block: Expr, channel: Expr, taps: tuple[Expr, Expr], pixels: list[int] | None
@@ -190,6 +216,12 @@ class _DirectWriter(WindowWriter):
         outer = in_block if self.conv.planar else place.group * blocks + in_block
         self.sums.multiply_add(
             lambda pixel, lane: self.data[(place.image, outer, *self.data_pixel(place, pixel, *taps), *inner)],
-            lambda vector, lane: self.weight[(place.block + vector, in_block, *taps, *inner, lane)],
+            lambda vector, lane: self._weight(place.block + vector, in_block, channel, taps, lane),
             pixels,
         )
+
+    def _weight(self, block: Expr, in_block: Expr, channel: Expr, taps: tuple[Expr, Expr], lane: Expr) -> Expr:
+        if self.low:
+            return self.weight[(block, *taps, in_block * (self.conv.lanes // 2) + channel, lane, 0)]
+        inner = [] if self.conv.planar else [channel]
+        return self.weight[(block, in_block, *taps, *inner, lane)]

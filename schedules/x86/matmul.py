@@ -23,9 +23,10 @@ from ...targets.target import Target
 from ...workload import TensorType, Workload, attributes
 from ..access import broadcast_indices
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
+from ..low_precision import dot, multiplies_pairs, store_element
 from ..template import NotApplicable, template
 from ..vectors import extent
-from .register_tile import EXACT_DEPTH, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, prefetch, tile_shape
+from .register_tile import EXACT_DEPTH, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, multiply_add, prefetch, tile_shape
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -44,9 +45,18 @@ def pack_second(work: Workload, target: Target) -> Workload:
     if len(work.inputs[1].shape) != 2 or not is_static(work.inputs[1].shape):
         raise NotApplicable
     axes = "KN" if work.attr("b_axes") == (0, 1) else "NK"
-    packed = Layout(axes, f"NK{target.lanes()}n")
+    packed = Layout(axes, f"NK{target.lanes()}n2k" if in_pairs(work, target) else f"NK{target.lanes()}n")
     rest = [None] * (len(work.inputs) - 2)
     return work.with_layouts((None, packed, *rest), (None,))
+
+
+def in_pairs(work: Workload, target: Target) -> bool:
+    """Return whether pairs of bfloat16 along the depth are multiplied: they are neighbours in a row of A."""
+    a_axes = work.attr("a_axes")
+    contiguous = (
+        a_axes[-1] == len(a_axes) - 1 and is_static(work.inputs[0].shape[-1:]) and work.inputs[0].shape[-1] % 2 == 0
+    )
+    return contiguous and multiplies_pairs(work, target)
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,8 @@ def cost(work: Workload, target: Target) -> float:
     """Return estimated cycles: the products."""
     product = Product.of(work)
     rows = math.prod(product.batch) * product.rows
-    return rows * product.depth * -(-product.columns // target.lanes()) / MULTIPLY_ADDS_PER_CYCLE
+    depth = product.depth // 2 if in_pairs(work, target) else product.depth
+    return rows * depth * -(-product.columns // target.lanes()) / MULTIPLY_ADDS_PER_CYCLE
 
 
 @template("matmul", arch="x86", dtypes=("float32",), layouts=pack_second, cost=cost, symbolic=True)
@@ -166,8 +177,14 @@ class ProductWriter:
         work = kernel.work
         b_axes = work.attr("b_axes")
         self.one_matrix = work.inputs[1].layout is not None
+        self.pairs = self.one_matrix and in_pairs(work, target)
+        if self.pairs:
+            # One int32 holds two steps of the depth; B's are neighbours in the last dimension, which then vanishes.
+            self.product = product = replace(product, depth=product.depth // 2, a_shape=_halved(product.a_shape))
+            self.a, self.b = self.a.pairs(), self.b.pairs()
         in_place = b_axes[-1] == len(b_axes) - 1 and product.columns % self.lanes == 0
         self.packs = not self.one_matrix and not in_place
+        self.inner = [0] if self.pairs else []
 
     def write(self) -> None:
         """Emit column tiles with all rows inside, or parts of the rows where columns are too few for the cores."""
@@ -231,7 +248,8 @@ class ProductWriter:
 
     def accumulators(self, rows: int, vectors: int) -> RegisterTile:
         """Return the sums of a tile."""
-        return RegisterTile(rows, vectors, self.lanes, upper(self.product.depth))
+        step = dot if self.pairs else multiply_add
+        return RegisterTile(rows, vectors, self.lanes, upper(self.product.depth), step=step)
 
     def _pack(self, batch: list[Expr]) -> None:
         """Copy the second operand of one batch into panels; columns past the last are zero."""
@@ -283,7 +301,7 @@ class ProductWriter:
         def store(at: Expr, vector: Expr, lane: Expr) -> None:
             index = [*batch, *unravel(row + at, self.product.folded), (block + vector) * self.lanes + lane]
             value = self.kernel.finish(self.sums.sum(at, vector, lane), index, self.product.result_shape)
-            T.buffer_store(self.kernel.outputs[0], value, [index[axis] for axis in self.kernel.work.attr("out_axes")])
+            store_element(self.kernel.outputs[0], value, [index[axis] for axis in self.kernel.work.attr("out_axes")])
 
         if rest == 0:
             self.sums.each(store)
@@ -310,10 +328,14 @@ class ProductWriter:
 
     def _b_vector(self, batch: list[Expr], block: Expr, k: Expr, lane: Expr) -> Expr:
         if self.one_matrix:
-            return self.b[block, k, lane]
+            return self.b[(block, k, lane, *self.inner)]
         if self.packs:
             return self.panel[block, k, lane]
         return self._b_element(batch, k, block * self.lanes + lane)
+
+
+def _halved(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[:-1], shape[-1] // 2)
 
 
 def stored(logical: Sequence[Expr], axes: tuple[int, ...]) -> tuple[Expr, ...]:

@@ -13,6 +13,7 @@ from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
 from ...targets.target import Target
+from ..low_precision import element_of
 
 Expr = Any
 
@@ -30,6 +31,14 @@ MEMORY_BYTES_PER_CYCLE = 5.0
 NEAREST, SECOND_LEVEL = 3, 2
 
 
+Step = Callable[[Expr, Expr, Expr], Expr]
+
+
+def multiply_add(total: Expr, element: Expr, weight: Expr) -> Expr:
+    """Return ``total + element * weight``."""
+    return total + element * weight
+
+
 class RegisterTile:
     """``rows`` x ``vectors`` accumulators of ``lanes`` floats, in a buffer for each vector of columns.
 
@@ -40,12 +49,21 @@ class RegisterTile:
         depth: how many steps the whole reduction has. Past ``EXACT_DEPTH`` it is summed in parts by ``flush``: the
             rounding error of a sum grows with the number of terms it takes in one after the other.
         dtype: the accumulators' element type, of four bytes.
+        step: makes of a sum, an element and a weight the next sum.
     """
 
-    def __init__(self, rows: int, vectors: int, lanes: int, depth: int = 0, dtype: str = "float32") -> None:
+    def __init__(
+        self,
+        rows: int,
+        vectors: int,
+        lanes: int,
+        depth: int = 0,
+        dtype: str = "float32",
+        step: Step = multiply_add,
+    ) -> None:
         if rows * lanes * 4 >= STACK_BYTES:
             raise ValueError(f"{rows} rows of {lanes} lanes are too many: their sums would not stay in registers")
-        self.rows, self.vectors, self.lanes, self.dtype = rows, vectors, lanes, dtype
+        self.rows, self.vectors, self.lanes, self.dtype, self.step = rows, vectors, lanes, dtype, step
         self._sums = [T.alloc_buffer((rows, lanes), dtype) for _ in range(vectors)]
         parts = vectors if depth > EXACT_DEPTH else 0
         self._totals = [T.alloc_buffer((rows, lanes), dtype) for _ in range(parts)]
@@ -91,7 +109,7 @@ class RegisterTile:
     def _row(self, row: Expr, element: Callable[[Expr, Expr], Expr], weight: Callable[[int, Expr], Expr]) -> None:
         for vector, sums in enumerate(self._sums):
             with T.vectorized(0, self.lanes) as lane:
-                T.buffer_store(sums, sums[row, lane] + element(row, lane) * weight(vector, lane), [row, lane])
+                T.buffer_store(sums, self.step(sums[row, lane], element(row, lane), weight(vector, lane)), [row, lane])
 
     def each(self, body: Callable[[Expr, int, Expr], None]) -> None:
         """Emit ``body(row, vector, lane)`` for every accumulator."""
@@ -135,5 +153,5 @@ def prefetch(buffer: Any, index: list[Expr], axis: int, vectors: int, turn: Expr
 
 def prefetch_line(buffer: Any, index: list[Expr], locality: int, write: bool = False) -> None:
     """Fetch the cache line of an element, to read or to write it: ``NEAREST`` or ``SECOND_LEVEL`` cache."""
-    address = tirx.address_of(buffer[tuple(index)])
+    address = tirx.address_of(element_of(buffer, index))
     T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", address, int(write), locality, 1))

@@ -27,8 +27,9 @@ from tvm.tirx.script.builder import ir as T
 
 from ...knobs import Knobs
 from ...targets.target import Target
-from ...workload import Workload, attributes
+from ...workload import LowTensor, Workload, attributes
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
+from ..low_precision import store_element
 from ..template import NotApplicable, template
 from .matmul import ALGORITHM, Product, pack_second, unravel
 from .register_tile import (
@@ -62,6 +63,8 @@ P3, P4, P5 = 2, 3, 4
 def layouts(work: Workload, target: Target) -> Workload:
     """Ask for packed weights, and for this algorithm; of weights known now and rows that lie one behind the other."""
     product = Product.of(work)
+    if isinstance(work.inputs[1], LowTensor):
+        raise NotApplicable
     if not dict(work.attrs).get("constant_weight") or work.attr("a_axes") != tuple(range(len(product.a_shape))):
         raise NotApplicable
     wish = pack_second(work, target)
@@ -360,7 +363,7 @@ class _Writer:
         def store(lane: Expr) -> None:
             logical, stored = self._place_in_result(row, block * self.lanes + lane)
             value = self.kernel.finish(quarters[(*place, lane)], logical, self.product.result_shape)
-            T.buffer_store(self.kernel.outputs[0], value, stored)
+            store_element(self.kernel.outputs[0], value, stored)
 
         if not rest or not right:
             with T.vectorized(0, self.lanes) as lane:

@@ -24,7 +24,7 @@ from ..access import stored_indices
 from ..kernel import Kernel, balanced, starts
 from ..vectors import extent
 from .partition import Grid
-from .register_tile import NEAREST, RegisterTile, prefetch_line
+from .register_tile import NEAREST, RegisterTile, Step, multiply_add, prefetch_line
 
 Expr = Any
 
@@ -132,7 +132,12 @@ class WindowWriter:
     """Emits one convolution; a kind of convolution says how a tile is summed.
 
     ``conv`` may see the image's pixels in other rows than the buffers do.
+
+    Attributes:
+        multiply_add: a step of the register tile.
     """
+
+    multiply_add: Step = staticmethod(multiply_add)
 
     def __init__(self, kernel: Kernel, conv: Convolution, target: Target) -> None:
         self.kernel, self.conv, self.target = kernel, conv, target
@@ -143,7 +148,8 @@ class WindowWriter:
     def accumulators(self, rows: int, vectors: int) -> RegisterTile:
         """Return the sums of a tile."""
         conv = self.conv
-        return RegisterTile(rows, vectors, conv.lanes, conv.in_channels * conv.kernel[0] * conv.kernel[1])
+        depth = conv.in_channels * conv.kernel[0] * conv.kernel[1]
+        return RegisterTile(rows, vectors, conv.lanes, depth, step=self.multiply_add)
 
     def sum_tile(self, place: Place, clipped: bool) -> None:
         """Emit the reduction of one tile into ``self.sums``; a clipped tile's column is a number."""

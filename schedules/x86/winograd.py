@@ -23,7 +23,7 @@ from tvm.tirx.script.builder import ir as T
 from ...knobs import Knobs
 from ...targets.target import Target
 from ...winograd import POINTS, WinogradLayout, transforms
-from ...workload import Workload
+from ...workload import LowTensor, Workload
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..template import NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
@@ -73,7 +73,7 @@ class _Tiling:
 
 def layouts(work: Workload, target: Target) -> Workload:
     """Ask for blocked activations and weights transformed for the cheaper tile size."""
-    if not applies(work):
+    if not applies(work) or isinstance(work.inputs[1], LowTensor):
         raise NotApplicable
     wishes = [winograd_layouts(work, target, tile) for tile in POINTS]
     return min(wishes, key=lambda wish: cost(one_image(wish), target))

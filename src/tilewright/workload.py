@@ -40,6 +40,19 @@ class TensorType:
 
 
 @dataclass(frozen=True)
+class LowTensor(TensorType):
+    """An operand that kernels compute with as ``dtype`` (float32) and that has narrower elements in memory.
+
+    It stands in for a 16-bit operand while a kernel is made and in no workload that is written down.
+
+    Attributes:
+        held: the element type in memory, "bfloat16" or "float16".
+    """
+
+    held: str = ""
+
+
+@dataclass(frozen=True)
 class PointwiseStep:
     """One scalar operation on earlier values of a program.
 

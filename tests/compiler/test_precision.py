@@ -1,0 +1,72 @@
+"""Precisions: whole models in bfloat16 against onnxruntime, the size of their libraries, targets that lack it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import tilewright
+from tilewright import runtime
+from tilewright.compiler.precision import effective_precision
+from tilewright.errors import UserError
+from tilewright.targets.database import load_target
+
+
+def model(path: Path) -> Path:
+    """Write a small network: a stem, a residual block, a pooling, a dense layer of two thirds of the weights."""
+    generator = np.random.default_rng(0)
+
+    def weight(name: str, *shape: int) -> onnx.TensorProto:
+        scale = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1
+        return numpy_helper.from_array((generator.standard_normal(shape) * scale).astype(np.float32), name)
+
+    weights = [
+        weight("w0", 32, 3, 3, 3), weight("b0", 32), weight("w1", 32, 32, 3, 3), weight("b1", 32),
+        weight("w2", 64, 32, 1, 1), weight("w3", 1024, 64), weight("b3", 1024),
+    ]  # fmt: skip
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "w0", "b0"], ["c0"], pads=[1] * 4), node("Relu", ["c0"], ["y0"]),
+        node("Conv", ["y0", "w1", "b1"], ["c1"], pads=[1] * 4), node("Add", ["c1", "y0"], ["s1"]),
+        node("Relu", ["s1"], ["y1"]), node("Conv", ["y1", "w2"], ["c2"]),
+        node("GlobalAveragePool", ["c2"], ["p"]), node("Flatten", ["p"], ["f"]),
+        node("Gemm", ["f", "w3", "b3"], ["y"], transB=1),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, 17, 17))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 1024))], weights,
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+HOST_HAS_BF16 = effective_precision("bf16", load_target("host")) == "bf16"
+
+
+@pytest.mark.skipif(not HOST_HAS_BF16, reason="this machine has no bfloat16 products")
+def test_a_model_in_bfloat16_is_near_and_half_as_large(tmp_path: Path) -> None:
+    path = model(tmp_path / "m.onnx")
+    x = np.random.default_rng(1).standard_normal((1, 3, 17, 17)).astype(np.float32)
+    (exact,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    low, full = (tilewright.compile(path, precision=each, jobs=1) for each in ("bf16", "fp32"))
+    assert low.report.weight_bytes < 0.55 * full.report.weight_bytes
+    for threads in (1, 2):
+        with runtime.load(low.save(tmp_path / f"m{threads}.so"), threads=threads) as loaded:
+            result = loaded(x, out={"y": np.full((1, 1024), np.nan, np.float32)})["y"]
+        assert result.dtype == np.float32
+        assert np.linalg.norm(result - exact) < 8e-3 * np.linalg.norm(exact)
+
+
+def test_a_target_without_it_computes_in_fp32_or_refuses() -> None:
+    target = load_target("x86-64-v3")
+    assert effective_precision("bf16", target) == "fp32"
+    assert effective_precision("fp32", target, strict=True) == "fp32"
+    with pytest.raises(UserError) as caught:
+        effective_precision("bf16", target, strict=True)
+    assert str(caught.value) == (
+        "target 'x86-64-v3' has no bf16: it lacks the CPU feature avx512_bf16; "
+        "name another target or leave out --strict"
+    )
