@@ -132,7 +132,8 @@ def _variants(request: CompileRequest, target: Target) -> list[Variant]:
         fixed = dict(zip(request.specialize, sizes, strict=True))
         source = replace(request.source, input_shapes=specialized(request.input_shapes, fixed))
         imported = import_model(source)
-        context = PhaseContext(target, request.optimization, request.accuracy, imported.origins)
+        precision = effective_precision(request.precision, target, request.strict)
+        context = PhaseContext(target, request.optimization, request.accuracy, precision, imported.origins)
         module = run_phases(imported.module, PHASES, context, lambda event: None)
         made.append(Variant(tuple(fixed.items()), module))
     return made

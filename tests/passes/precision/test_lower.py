@@ -40,7 +40,7 @@ def convolutions(emit: Any, x: Any) -> Any:
 
 @pytest.mark.parametrize(("precision", "low"), [("bf16", "bf16")])
 def test_a_residual_network_is_low_between_its_kernels(precision: str, low: str) -> None:
-    module = assign_precision(build_module(convolutions, (1, 3, 8, 8)), precision)
+    module = assign_precision(build_module(convolutions, (1, 3, 8, 8)), precision=precision)
     check(module)
     first, second, mean = workloads(module)
     assert types(first) == ("f32", "f32", "f32", low)  # three channels: computed and stored as they are
@@ -57,7 +57,7 @@ def block(emit: Any, x: Any) -> Any:
 
 
 def test_the_sums_of_a_transformer_stay_wide() -> None:
-    found = workloads(assign_precision(build_module(block, (4, 32)), "bf16"))
+    found = workloads(assign_precision(build_module(block, (4, 32)), precision="bf16"))
     kinds = [(each.family, types(each)) for each in found]
     assert ("matmul", ("bf16", "bf16", "f32", "f32")) in kinds  # the sum before the normalization
     assert ("layer_norm", ("f32", "f32", "f32", "f32")) in kinds
@@ -74,14 +74,16 @@ def heads(emit: Any, x: Any) -> Any:
 
 
 def test_products_read_through_transposes_of_low_tensors() -> None:
-    *_, product, softmax = workloads(assign_precision(build_module(heads, (8, 32)), "bf16"))
+    *_, product, softmax = workloads(assign_precision(build_module(heads, (8, 32)), precision="bf16"))
     assert types(product) == ("bf16", "bf16", "bf16")
     assert product.attr("b_axes") == (1, 2, 0)
     assert types(softmax) == ("bf16", "f32")
 
 
 def test_weights_of_products_are_constants_of_half_the_size() -> None:
-    module = assign_precision(build_module(lambda emit, x: emit(op.matmul(x, constant((32, 8)))), (4, 32)), "bf16")
+    module = assign_precision(
+        build_module(lambda emit, x: emit(op.matmul(x, constant((32, 8)))), (4, 32)), precision="bf16"
+    )
     constants = [
         each
         for block in module["main"].body.blocks
