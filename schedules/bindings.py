@@ -10,6 +10,12 @@ Expr = Any
 """A scalar TIR expression."""
 
 _INTEGER = {"float16": "int16", "float32": "int32", "float64": "int64"}
+
+#: The analyzer remembers the bounds that an integer ``let`` gives its variable, meets the variable again below a float or
+#: a call, where it knows no ``let``, and fails on the difference. It infers nothing for a float, so integer results leave
+#: their bindings as the bits of one, which costs no instruction.
+_CARRIER = {"int8": "float32", "int16": "float32", "int32": "float32", "int64": "float64"}
+
 _SIGN_FREE = {"float16": 0x7FFF, "float32": 0x7FFFFFFF, "float64": 0x7FFFFFFFFFFFFFFF}
 _INFINITY = {"float16": 0x7C00, "float32": 0x7F800000, "float64": 0x7FF0000000000000}
 
@@ -44,9 +50,13 @@ class Bindings:
 
     def close(self, result: Expr) -> Expr:
         """Return the result inside all bindings made so far."""
+        dtype = dtype_of(result)
+        carrier = _CARRIER.get(dtype) if self._bound else None
+        if carrier:
+            result = tirx.reinterpret(carrier, result.astype(_INTEGER[carrier]))
         for variable, value in reversed(self._bound):
             result = tirx.Let(variable, value, result)
-        return result
+        return tirx.reinterpret(_INTEGER[carrier], result).astype(dtype) if carrier else result
 
     def horner(self, coefficients: tuple[float, ...], x: Expr) -> Expr:
         """Return the polynomial in x with these coefficients, the lowest power first."""

@@ -214,6 +214,17 @@ def test_shared_values_keep_the_expression_small() -> None:
     np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8"])
+def test_integers_from_a_function_of_floats(dtype: str) -> None:
+    """The buckets of relative positions: the function's integers on the bits have bounds, and so has the result."""
+    distance = np.arange(1, 113).repeat(2).astype(dtype)
+    limit = np.full(len(distance), 9, dtype)
+    steps = (step("astype", 0, dtype="float32"), step("log", 2), step("astype", 3, dtype=dtype))
+    program = PointwiseProgram(2, (*steps, step("add", 4, 4, dtype=dtype), step("minimum", 5, 1, dtype=dtype)))
+    whole = np.floor(np.log(distance.astype("f8"))).astype(dtype)
+    np.testing.assert_array_equal(_run(program, [distance, limit], dtype), np.minimum(2 * whole, limit))
+
+
 _UNARY = ["nn.relu", "negative", "abs", "floor", "square", "sign"]
 _BINARY = ["add", "subtract", "multiply", "maximum", "minimum"]
 
