@@ -11,9 +11,9 @@ Expr = Any
 
 _INTEGER = {"float16": "int16", "float32": "int32", "float64": "int64"}
 
-#: The analyzer remembers the bounds that an integer ``let`` gives its variable, meets the variable again below a float or
-#: a call, where it knows no ``let``, and fails on the difference. It infers nothing for a float, so integer results leave
-#: their bindings as the bits of one, which costs no instruction.
+#: The analyzer remembers the bounds that an integer ``let`` gives its variable, meets it again below a float or a call,
+#: where it knows no ``let``, and fails on the difference. It infers nothing for a float, so integer results leave their
+#: bindings as the bits of one, which costs no instruction.
 _CARRIER = {"int8": "float32", "int16": "float32", "int32": "float32", "int64": "float64"}
 
 _SIGN_FREE = {"float16": 0x7FFF, "float32": 0x7FFFFFFF, "float64": 0x7FFFFFFFFFFFFFFF}
