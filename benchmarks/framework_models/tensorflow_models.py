@@ -31,6 +31,19 @@ def _normal(*shape: int) -> Any:
     return _RANDOM.standard_normal(shape).astype(np.float32)
 
 
+def _settle(model: Any, x: Any) -> None:
+    """Give batch normalizations random scales and shifts, and the statistics of a batch as after training.
+
+    With those they begin with, a deep network forgets its input.
+    """
+    normalizations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in normalizations:
+        layer.momentum = 0.0
+        layer.gamma.assign(_RANDOM.uniform(0.5, 1.5, layer.gamma.shape))
+        layer.beta.assign(_RANDOM.uniform(-0.5, 0.5, layer.beta.shape))
+    model(x, training=True)
+
+
 def _network() -> Any:
     """Return a network with Resize, ConvTranspose, exact GELU and two results."""
     layers = keras.layers
@@ -46,7 +59,8 @@ def _network() -> Any:
 
 def _keras_models(folder: Path) -> Any:
     x = _normal(1, 96, 96, 3)
-    mobilenet = keras.applications.MobileNetV2((96, 96, 3), weights=None, classes=10)
+    mobilenet = keras.applications.MobileNetV2((96, 96, 3), weights=None, classes=10, classifier_activation=None)
+    _settle(mobilenet, _normal(8, 96, 96, 3))
     mobilenet.save(folder / "mobilenet.keras")
     names = dict(zip(mobilenet.output_names, [mobilenet(x, training=False)], strict=True))
     _note(folder, "mobilenet", "mobilenet.keras", {mobilenet.layers[0].name: x}, names)
@@ -60,6 +74,7 @@ def _keras_models(folder: Path) -> Any:
     _note(folder, "lstm", "lstm.h5", {"steps": x}, {"score": recurrent(x, training=False)})
 
     network = _network()
+    _settle(network, _normal(8, 32, 32, 3))
     network.save(folder / "network.keras")
     x = _normal(2, 32, 32, 3)
     _note(folder, "network", "network.keras", {"picture": x}, network(x, training=False))
