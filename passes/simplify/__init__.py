@@ -28,7 +28,12 @@ from .recognize_silu import RecognizeSilu
 from .recognize_softmax import RecognizeSoftmax
 from .remove_identity import RemoveDropout, RemoveIdentity, RemoveTupleAccess
 from .sink_reshape import SinkReshapePastPointwise, SinkReshapePastTranspose
-from .sink_transpose import SinkTransposePastConcat, SinkTransposePastPointwise, SinkTransposePastReduction
+from .sink_transpose import (
+    SinkTransposePastConcat,
+    SinkTransposePastPointwise,
+    SinkTransposePastQuantization,
+    SinkTransposePastReduction,
+)
 from .spec import check
 from .split_to_slices import SplitToSlices
 from .squeeze_to_reshape import SqueezeToReshape, TransposeOfUnitAxesToReshape
@@ -77,6 +82,7 @@ REWRITES: tuple[RewritePass, ...] = (
     SinkReshapePastPointwise(),
     SinkReshapePastTranspose(),
     SinkTransposePastPointwise(),
+    SinkTransposePastQuantization(),
     SinkTransposePastReduction(),
     SinkTransposePastConcat(),
 )

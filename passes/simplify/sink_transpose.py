@@ -10,6 +10,7 @@ from tvm import relax
 
 from ...tvm_names import is_constant, shape_of
 from ..expressions import POINTWISE, axes_of, constant, is_tensor, operator_name, permutation_of, with_operands
+from ..quantization import DEQUANTIZE, QUANTIZE
 from ..rewrite import RewritePass, register_pass
 from ..scope import Scope
 from .squeeze_to_reshape import moves_only_unit_axes
@@ -69,6 +70,29 @@ class SinkTransposePastPointwise(RewritePass):
         if not moves_only_unit_axes(aligned, _inverse(axes)):
             return None
         return relax.op.reshape(arg, [aligned[axis] for axis in _inverse(axes)])
+
+
+@register_pass("sink-transpose-past-quantization")
+@dataclass(frozen=True)
+class SinkTransposePastQuantization(RewritePass):
+    """Quantize, or dequantize, before the transpose.
+
+    quantize(permute_dims(x, a), s, z)  -->  permute_dims(quantize(x, s, z), a)
+
+    One scale for the whole tensor, and a transpose that is used once. One that meets no inverse is moved back to the
+    bytes by ``sink-dequantize``.
+    """
+
+    roots = (QUANTIZE, DEQUANTIZE)
+
+    def rewrite(self, value: Expr, scope: Scope) -> Expr | None:
+        """Return the transposed result."""
+        data, *grid = value.args
+        transpose = scope.call(data, "permute_dims")
+        if transpose is None or not scope.used_once(data) or any(shape_of(each) not in ((), (1,)) for each in grid):
+            return None
+        moved = with_operands(value, [transpose.args[0], *grid])
+        return relax.op.permute_dims(moved, list(permutation_of(transpose)))
 
 
 @register_pass("sink-transpose-past-reduction")

@@ -1,15 +1,18 @@
 """Rewrites of transposes."""
 
+import numpy as np
 import pytest
 from relax_modules import array, assert_rewritten, assert_unchanged, constant, scalar
 from tvm import relax
 from tvm.relax import op
 
+from tilewright.passes.quantization import dequantize, quantize
 from tilewright.passes.simplify import simplify
 from tilewright.passes.simplify.merge_transposes import MergeTransposes
 from tilewright.passes.simplify.sink_transpose import (
     SinkTransposePastConcat,
     SinkTransposePastPointwise,
+    SinkTransposePastQuantization,
     SinkTransposePastReduction,
 )
 
@@ -119,6 +122,30 @@ def test_transpose_sinks_past_a_reduction(axes, keepdims, moved, left):
         return reduced if left is None else emit(op.permute_dims(reduced, left))
 
     assert_rewritten(SinkTransposePastReduction(), before, expected, IMAGE)
+
+
+def _grid(scales: int = 0):
+    shape = (scales,) if scales else ()
+    return relax.const(np.full(shape, 0.5, np.float32)), relax.const(np.full(shape, 3, np.int8))
+
+
+@pytest.mark.parametrize("scales", [0, 1])
+def test_transpose_sinks_past_quantization(scales):
+    def before(emit, x):
+        bytes_ = emit(quantize(emit(op.permute_dims(x, TO_LAST)), *_grid(scales), "int8"))
+        return dequantize(emit(op.permute_dims(bytes_, TO_FIRST)), *_grid(scales), "float32")
+
+    def expected(emit, x):
+        return dequantize(emit(quantize(x, *_grid(scales), "int8")), *_grid(scales), "float32")
+
+    assert_rewritten(simplify, before, expected, IMAGE)
+
+
+def test_transpose_stays_before_scales_of_channels():
+    def before(emit, x):
+        return quantize(emit(op.permute_dims(x, TO_LAST)), *_grid(3), "int8", axis=3)
+
+    assert_unchanged(SinkTransposePastQuantization(), before, IMAGE)
 
 
 def test_transposes_sink_past_concatenation():
