@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from onnx_models import normal
 
 import tilewright
+from tilewright.errors import UserError
 from tilewright.runtime import load
 from tilewright.runtime.model import Model
 
@@ -102,6 +103,37 @@ def test_top_k_of_any_number(tmp_path: Path) -> None:
     )
     for k in (1, 4, 9):
         _check(pair, x=normal(3, 9), k=np.asarray([k]))
+
+
+@pytest.mark.parametrize("in_order", [1, 0])
+def test_unique(tmp_path: Path, in_order: int) -> None:
+    pair = _pair(
+        tmp_path,
+        [_node("Unique", "x", "y first group counts", sorted=in_order), _node("Neg", "y", "z")],
+        {"x": (FLOAT, [4, 6])},
+        {"y": (FLOAT, 1), "first": (INT64, 1), "group": (INT64, 1), "counts": (INT64, 1), "z": (FLOAT, 1)},
+    )
+    assert pair[0].outputs[0].largest == (24,)
+    x = np.arange(24, dtype=np.float32).reshape(4, 6) * 7 % 24 - 5
+    for modulus in (3, 100, 1, 10):
+        shapes = _check(pair, x=x % modulus)
+        assert shapes[0] == (min(modulus, 24),)
+        assert shapes[2] == (24,)
+
+
+def test_unique_integers_and_one_element(tmp_path: Path) -> None:
+    nodes = [_node("Unique", "x", "y"), _node("Unique", "one", "same first group counts", sorted=0)]
+    inputs: dict[str, tuple[int, Shape]] = {"x": (INT64, [9]), "one": (FLOAT, [1, 1])}
+    outputs = {"y": (INT64, 1), "same": (FLOAT, 1), "first": (INT64, 1), "group": (INT64, 1), "counts": (INT64, 1)}
+    pair = _pair(tmp_path, nodes, inputs, outputs)
+    one = np.full((1, 1), 3, np.float32)
+    for values in ([-5, 2**40, -5, 0, 7, 2**40, 0, -(2**40), 7], [4] * 9):
+        _check(pair, x=np.asarray(values), one=one)
+
+
+def test_unique_slices_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Unique.*leave axis away"):
+        _pair(tmp_path, [_node("Unique", "x", "y", axis=0)], {"x": (FLOAT, [3, 2])}, {"y": (FLOAT, 2)})
 
 
 def test_calls_of_different_sizes_share_their_buffers(tmp_path: Path) -> None:
