@@ -12,6 +12,8 @@ from tvm import relax
 
 from ...element_types import CONTAINED, container_of
 from ...tvm_names import constant_value, dtype_of, is_constant
+from ..bind_sizes import NAME as BIND_SIZES
+from ..control_flow import BRANCH, LOOP
 from ..conversion import CONVERT
 from ..expressions import POINTWISE, constant, is_tensor, operands_of, operator_name, with_operands
 from ..rewrite import Pass, register_pass
@@ -108,6 +110,8 @@ class _Walk:
             return self._conversion(value)
         if operator in ("full", "zeros", "ones") and types & CONTAINED.keys():
             return self._filled(value)
+        if operator in (BRANCH, LOOP, BIND_SIZES):
+            return self._with_types(value)
         if operator in _MOVES or not isinstance(value, relax.Call):
             return self.renamed(value)
         half = "float16" in types and operator not in _KNOW_HALF
@@ -123,6 +127,11 @@ class _Walk:
         if is_constant(data) and source in CONTAINED:
             data, source = constant(constant_value(data).astype(np.float32)), "float32"
         return converted(self.renamed(data), source, dtype_of(call), saturate, mode, emit)
+
+    def _with_types(self, call: Call) -> Call:
+        """Return a call that names its results' types; blocks that it runs are visited too, and take containers."""
+        operands = [self.renamed(each) for each in call.args]
+        return relax.Call(call.op, operands, call.attrs, [_container_type(each) for each in call.ty_args])
 
     def _filled(self, call: Call) -> Expr:
         dtype = dtype_of(call)
@@ -179,6 +188,12 @@ def _in_single(call: Call, operands: Sequence[Expr]) -> Call:
         make = getattr(relax.op, operator_name(call))
         return make(operands[0], int(call.attrs.axis), "float32", bool(call.attrs.exclusive))
     return relax.Call(call.op, list(operands), call.attrs, call.ty_args)
+
+
+def _container_type(ty: Any) -> Any:
+    if isinstance(ty, relax.TupleType):
+        return relax.TupleType([_container_type(each) for each in ty.fields])
+    return relax.TensorType(ty.shape, container_of(str(ty.dtype)))
 
 
 def _contained(expr: Expr) -> Expr:
