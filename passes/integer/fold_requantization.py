@@ -39,9 +39,9 @@ class FoldRequantization(RewritePass):
     """Multiply by what is left of all scales, once, and round.
 
     quantize(relu(float(sums) * a + b), s, z)
-        -->  uint8(round(clip(float(sums) * (a / s) + (b / s + z), z, 255)))
+        -->  uint8(round(clip(float(sums) * (a / s) + b / s, 0, 255 - z)) + z)
 
-    Residual sums are linear, too: quantize(dequantize(p) + dequantize(q)). Numbers that were just rounded to a grid are
+    The zero point is added after rounding, as quantize does it: before, ties would go to another neighbour. Residual sums are linear, too: quantize(dequantize(p) + dequantize(q)). Numbers that were just rounded to a grid are
     taken as they are before they become bytes.
     """
 
@@ -59,23 +59,23 @@ class FoldRequantization(RewritePass):
         linear = _scaled(inner, factor, scope, _DEPTH)
         if linear is None:
             return None
-        offset = linear.offset + zero
-        whole = relax.op.add(linear.expr, constant(offset.astype(np.float32))) if np.any(offset) else linear.expr
-        return relax.op.astype(relax.op.round(relax.op.clip(whole, low, high)), grid.dtype)
+        whole = _plus(linear.expr, linear.offset)
+        rounded = relax.op.round(relax.op.clip(whole, low, high))
+        return relax.op.astype(_plus(rounded, np.asarray(zero)), grid.dtype)
 
 
 def _limits(
     expr: Expr, factor: float, zero: float, limits: tuple[float, float], scope: Scope
 ) -> tuple[Expr, float, float]:
-    """Return what activations at the end clip, and all limits in units of the grid."""
-    low, high = limits
+    """Return what activations at the end clip, and all limits in units of the grid, from its zero point."""
+    low, high = (each - zero for each in limits)
     while scope.used_once(expr):
         relu, clip = scope.call(expr, "nn.relu"), scope.call(expr, "clip")
         if relu is not None:
-            expr, low = relu.args[0], max(low, zero)
+            expr, low = relu.args[0], max(low, 0.0)
         elif clip is not None:
             least, most = (float(each.value.value) for each in clip.args[1:])
-            expr, low, high = clip.args[0], max(low, least * factor + zero), min(high, most * factor + zero)
+            expr, low, high = clip.args[0], max(low, least * factor), min(high, most * factor)
         else:
             break
     return expr, low, high
@@ -140,9 +140,16 @@ def _times(expr: Expr, factor: NDArray[Any]) -> Expr:
     return relax.op.multiply(expr, constant(np.asarray(factor, np.float32)))
 
 
+def _plus(expr: Expr, offset: NDArray[Any]) -> Expr:
+    return relax.op.add(expr, constant(offset.astype(np.float32))) if np.any(offset) else expr
+
+
 def _as_float(data: Expr, scope: Scope) -> Expr:
     """Return bytes as numbers: the rounded ones that they were made of, where these are at hand."""
     cast = scope.call(data, "astype")
-    if cast is not None and scope.used_once(data) and scope.call(cast.args[0], "round") is not None:
-        return cast.args[0]
+    if cast is not None and scope.used_once(data):
+        shifted = scope.call(cast.args[0], "add")
+        rounded = shifted.args[0] if shifted is not None else cast.args[0]
+        if scope.call(rounded, "round") is not None:
+            return cast.args[0]
     return relax.op.astype(data, "float32")
