@@ -15,6 +15,7 @@ from small_nets import NETS, Array, export
 import tilewright
 from tilewright.compiler.api import PHASE_NAMES, CompileRequest, compile_model
 from tilewright.compiler.frontends import import_model
+from tilewright.compiler.frontends.source import ModelSource
 from tilewright.compiler.phases import PHASES
 from tilewright.compiler.pipeline import PhaseContext
 from tilewright.runtime import load
@@ -66,7 +67,7 @@ def input_shapes(path: Path, inputs: list[Array]) -> dict[str, tuple[int, ...]]:
 def test_every_phase_keeps_its_promise_and_the_numbers(models, name, target):
     """Up to the layouts every module is plain Relax: TVM's own lowering runs it."""
     path, inputs, expected = models[name]
-    imported = import_model(path, input_shapes(path, inputs))
+    imported = import_model(ModelSource(path, input_shapes(path, inputs)))
     context = PhaseContext(load_target(target), accuracy="exact", origins=imported.origins)
     module = imported.module
     assert_near(run_module(module, inputs), expected, 1e-5)

@@ -103,7 +103,7 @@ def test_values_that_change_sides_move_with_the_counter() -> None:
 def test_flow_is_c_over_runs_of_steps() -> None:
     arms = [Control(IF, CONDITION), call([X], [result(1)]), Control(ELSE), Control(END_IF)]
     plan = plan_of([call([X], [result(2)]), *looped(*arms, most=4), call([X], [result(99)])])  # type: ignore[arg-type]
-    text = "\n".join(emit_flow(plan))
+    text = "\n".join(emit_flow(plan, {}))
     lines = [line.strip() for line in text.splitlines()]
     counter = next(f"COUNT({operand(turn.counter)})" for turn in plan.turns if turn.counter)
     assert lines[2] == "if ((code = tw_run_steps(run, frame, 0, 1))) return code;"

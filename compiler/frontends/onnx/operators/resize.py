@@ -11,6 +11,7 @@ from tvm import relax
 
 from .....errors import UserError
 from .....passes.resample import resample
+from .....shapes import is_static
 from .....tvm_names import dtype_of, shape_of
 from ..interpolation import Array, Resampling, Taps, taps_of
 from ..node import Node, constant, positive_axis, rank_of
@@ -84,12 +85,25 @@ def _scales(scales: Sequence[float] | Array, axes: Sequence[int] | None = None) 
 
 def _by_sizes(node: Node, data: Expr, axes: Sequence[int], sizes: Sequence[int]) -> _Target:
     shape = shape_of(data)
-    scales = [size / shape[axis] for axis, size in zip(axes, sizes, strict=True)]
+    scales = [_scale(size, shape[axis], axis) for axis, size in zip(axes, sizes, strict=True)]
     policy = node.get_string("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
         return {axis: (size, scale) for axis, size, scale in zip(axes, sizes, scales, strict=True)}
     scale = min(scales) if policy == "not_larger" else max(scales)
     return {axis: (math.floor(scale * shape[axis] + 0.5), scale) for axis in axes}
+
+
+def _scale(size: int, length: int, axis: int) -> float:
+    """Return results for an element of an axis; one whose length only a run knows must stay as it is."""
+    if size == length:
+        return 1.0
+    if not is_static((size, length)):
+        raise _only_a_run_knows(axis)
+    return size / length
+
+
+def _only_a_run_knows(axis: int) -> UserError:
+    return UserError(f"it resizes axis {axis}, whose size only a run knows: give it with --input-shapes")
 
 
 def _resample(
@@ -103,6 +117,10 @@ def _resample(
     for axis, (given, scale) in target.items():
         size = shape_of(data)[axis]
         region = (regions or {}).get(axis, (0.0, 1.0))
+        if not is_static((size,)):
+            if scale != 1.0 or region != (0.0, 1.0):
+                raise _only_a_run_knows(axis)
+            continue
         if not (scale > 0 and math.isfinite(scale)):
             raise UserError(f"its scale of axis {axis} is {scale}")
         span = region[1] - region[0] if regions else 1.0
