@@ -113,7 +113,7 @@ def test_flow_is_c_over_runs_of_steps() -> None:
         "} else {",
         "going = TRUE(INPUT(1));",
     ]
-    assert not list(emit_flow(plan_of([call([X], [result(99)])])))
+    assert not list(emit_flow(plan_of([call([X], [result(99)])]), {}))
 
 
 def test_operands_move() -> None:

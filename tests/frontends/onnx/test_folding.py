@@ -126,4 +126,7 @@ def test_old_dequantization_of_constants_keeps_their_integers() -> None:
         helper.make_node("Add", ["x", "d"], ["y"]),
     ]
     inputs = {"x": normal(2, 2)}
-    assert operator_names(check_model(model_of(nodes, inputs, constants, opset=13), inputs)) == ["tilewright.dequantize", "add"]
+    assert operator_names(check_model(model_of(nodes, inputs, constants, opset=13), inputs)) == [
+        "tilewright.dequantize",
+        "add",
+    ]
