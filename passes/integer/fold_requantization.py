@@ -41,7 +41,8 @@ class FoldRequantization(RewritePass):
     quantize(relu(float(sums) * a + b), s, z)
         -->  uint8(round(clip(float(sums) * (a / s) + b / s, 0, 255 - z)) + z)
 
-    The zero point is added after rounding, as quantize does it: before, ties would go to another neighbour. Residual sums are linear, too: quantize(dequantize(p) + dequantize(q)). Numbers that were just rounded to a grid are
+    The zero point is added after rounding, as quantize does it: before, ties would go to another neighbour.
+    Residual sums are linear, too: quantize(dequantize(p) + dequantize(q)). Numbers that were just rounded to a grid are
     taken as they are before they become bytes.
     """
 
