@@ -138,6 +138,9 @@ def _judged(case: Case, folder: Path) -> Result:
 def _run(case: Case, inputs: Sequence[Any], outputs: Sequence[Any], constant: set[str], folder: Path) -> str:
     """Compile with some inputs as constants, run, and return how the outputs differ, "" when they do not."""
     model, free = _with_constants(case.model, inputs, constant)
+    absent = [name for name, each in free.items() if each is None]
+    if absent:
+        raise UserError(f"the test leaves input '{absent[0]}' out; a library's inputs are there at every run")
     path, library = folder / "model.onnx", folder / "model.so"
     path.write_bytes(model.SerializeToString())
     shapes = {name: each.shape for name, each in free.items() if isinstance(each, np.ndarray | np.generic)}

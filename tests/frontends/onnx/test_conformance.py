@@ -20,7 +20,7 @@ def _harmful(results: list[Result]) -> list[Result]:
 def test_a_sample(tmp_path: Path) -> None:
     results = [run_case(case, tmp_path) for case in list(cases())[::STRIDE]]
     assert _harmful(results) == []
-    assert sum(each.verdict == "pass" for each in results) > 0.75 * len(results)
+    assert sum(each.verdict == "pass" for each in results) > 0.9 * len(results)
 
 
 def test_a_test_that_hangs_is_one_line_of_the_table() -> None:
