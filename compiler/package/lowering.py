@@ -120,7 +120,7 @@ def _legalize(module: IRModule) -> IRModule:
     Common subexpressions are left to LLVM: TVM's own pass overlooks uses inside a Let and then defines a variable
     behind its first use; without it the code is as fast.
     """
-    from tvm import tirx, transform
+    from tvm import IRModule, tirx, transform
 
     tir = tirx.transform
     passes = [
@@ -129,7 +129,28 @@ def _legalize(module: IRModule) -> IRModule:
         tir.LowerTVMBuiltin(),
         tir.LowerIntrin(),
     ]
-    return transform.Sequential(passes)(module)
+    legal = transform.Sequential(passes)(module)
+    functions = legal.functions_items()
+    return IRModule({name: function.with_body(_without_zero_bits(function.body)) for name, function in functions})
+
+
+def _without_zero_bits(body: Stmt) -> Stmt:
+    """Return a body where the bits of a constant zero are the zero of the other type.
+
+    The code generator takes them for a null pointer, whatever the type.
+    """
+    import tvm_ffi
+    from tvm import tirx
+    from tvm.ir import Call, Op, PrimType
+
+    reinterpret = Op.get("tirx.reinterpret")
+
+    def replaced(call: Call) -> Any:
+        bits = call.args[0] if call.op.same_as(reinterpret) else None
+        zero = isinstance(bits, tirx.IntImm) and int(bits.value) == 0 and isinstance(call.ty, PrimType)
+        return tirx.const(0, call.ty.dtype) if zero else call
+
+    return tvm_ffi.structural_map(body, (Call, replaced))
 
 
 def _with_raw_pointers(function: PrimFunc, symbol: str) -> tuple[PrimFunc, int]:
