@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def convolution(channels: tuple[int, int], size: int, kernel: int, stride: int =
         tensor(channels[1], channels[0], kernel, kernel),
         tensor(1, channels[1], 1, 1),
     ]
-    attrs = {
+    attrs: dict[str, Any] = {
         "strides": (stride, stride),
         "padding": (kernel // 2,) * 4,
         "dilation": (1, 1),

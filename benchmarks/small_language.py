@@ -17,7 +17,7 @@ _WIDE = {
 }  # fmt: skip
 
 
-def _of(model: str, config: str, part: str = "", **options: Any) -> Callable[[], Any]:
+def _of(model: str, config: str, part: str = "", /, **options: Any) -> Callable[[], Any]:
     """Return what builds a class of transformers from a configuration, or a part of it."""
 
     def build() -> Any:

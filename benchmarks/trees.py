@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,9 @@ def measure(folder: Path, budget: float, rounds: int) -> list[tuple[int, str, fl
         onnx_call = onnxruntime_call(onnx_model, rows, batch)
         xgboost_call, calls = _slices(booster, rows, batch), ROWS // batch
         contenders: dict[str, Callable[[], float]] = {
-            "tilewright": lambda library=library: library_seconds(harness, library, data, budget),
-            "onnxruntime": lambda call=onnx_call, calls=calls: seconds_of(call, calls, budget),
-            "xgboost": lambda call=xgboost_call, calls=calls: seconds_of(call, min(calls, 100), budget),
+            "tilewright": partial(library_seconds, harness, library, data, budget),
+            "onnxruntime": partial(seconds_of, onnx_call, calls, budget),
+            "xgboost": partial(seconds_of, xgboost_call, min(calls, 100), budget),
         }
         best = dict.fromkeys(contenders, float("inf"))
         for _ in range(rounds):

@@ -22,8 +22,9 @@ Arrays = Mapping[str, Any]
 
 
 def _note(folder: Path, name: str, file: str, inputs: Arrays, outputs: Arrays, **more: Any) -> None:
-    arrays = {f"in.{key}": value for key, value in inputs.items()}
-    np.savez(folder / f"{name}.npz", **arrays, **{f"out.{key}": np.asarray(value) for key, value in outputs.items()})
+    arrays: dict[str, Any] = {f"in.{key}": value for key, value in inputs.items()}
+    arrays |= {f"out.{key}": np.asarray(value) for key, value in outputs.items()}
+    np.savez(folder / f"{name}.npz", **arrays)
     _CASES.append({"name": name, "file": file, **more})
 
 

@@ -145,3 +145,24 @@ def test_calls_of_different_sizes_share_their_buffers(tmp_path: Path) -> None:
         x[:] = 0
         x[:count] = 1
         assert call()["places"].tolist() == [list(range(count))]
+
+
+@pytest.mark.parametrize("centers", [0, 1])
+def test_non_max_suppression(tmp_path: Path, centers: int) -> None:
+    inputs = {"boxes": (TensorProto.FLOAT, [2, 30, 4]), "scores": (TensorProto.FLOAT, [2, 3, 30])}
+    inputs |= {
+        "limit": (TensorProto.INT64, [1]),
+        "overlap": (TensorProto.FLOAT, [1]),
+        "least": (TensorProto.FLOAT, [1]),
+    }
+    node = _node("NonMaxSuppression", " ".join(inputs), "chosen", center_point_box=centers)
+    pair = _pair(tmp_path, [node], inputs, {"chosen": (TensorProto.INT64, 2)})
+    random = np.random.default_rng(3)
+    counts = set()
+    for limit, overlap, least in ((30, 0.5, 0.1), (4, 0.2, 0.0), (2, 0.9, 0.6)):
+        boxes = random.random((2, 30, 4)).astype("float32")
+        scores = np.round(random.random((2, 3, 30)), 1).astype("float32")
+        thresholds = {"overlap": np.asarray([overlap], "float32"), "least": np.asarray([least], "float32")}
+        (shape,) = _check(pair, boxes=boxes, scores=scores, limit=np.asarray([limit]), **thresholds)
+        counts.add(shape[0])
+    assert len(counts) == 3
