@@ -92,7 +92,6 @@ def _work(pipe: Connection, setup: Setup) -> None:
     do = setup()
     while True:
         try:
-            job = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(do(job))
+            pipe.send(do(pipe.recv()))
+        except (EOFError, BrokenPipeError):
+            return  # nobody waits any more
