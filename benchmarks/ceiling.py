@@ -27,8 +27,8 @@ from kernel_runner import build  # noqa: E402 - the tests' helper
 from workloads import step, tensor, workload  # noqa: E402 - the tests' helper
 
 from tilewright.compiler.measure.ceiling import measure_ceiling  # noqa: E402
+from tilewright.schedules.cpu.conv2d import multiply_adds  # noqa: E402
 from tilewright.schedules.template import build_kernel, choose_layouts  # noqa: E402
-from tilewright.schedules.x86.conv2d import multiply_adds  # noqa: E402
 from tilewright.targets.database import load_target  # noqa: E402
 from tilewright.targets.target import Target  # noqa: E402
 from tilewright.winograd import WinogradLayout  # noqa: E402

@@ -21,7 +21,7 @@ Build = Callable[[Workload, Target, Knobs], "PrimFunc"]
 ChooseLayouts = Callable[[Workload, Target], Workload]
 Cost = Callable[[Workload, Target], float]
 
-_HOMES = ("generic", "x86")
+_HOMES = ("generic", "cpu")
 
 #: How far results may be from the sums in the model's order, the strictest first: "exact" reorders sums only, "default"
 #: allows algorithms that lose a few bits (an error under 1e-4 of the largest output), "fast" whatever is fastest.

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cpu_kernels import LEVELS, build, machines, template_named
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Array, assembly, run_workload
 from recurrences import recur
-from x86_kernels import LEVELS, build, machines, template_named
 
 from tilewright.knobs import Knobs
 from tilewright.recurrent import BACKWARDS, KINDS, Recurrence

@@ -9,13 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from cpu_kernels import build, machines, template_named
 from epilogues import assert_kernel_computes, epilogues
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Array
 from onnx import helper
 from onnx_models import model_of, normal
-from x86_kernels import build, machines, template_named
 
 import tilewright
 from tilewright.runtime import load

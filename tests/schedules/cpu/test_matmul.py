@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from cpu_kernels import Shape, build, machines, orders, stored, template_named
 from epilogues import assert_kernel_computes, epilogues
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Array
-from x86_kernels import Shape, build, machines, orders, stored, template_named
 
 from tilewright.targets.target import Target
 from tilewright.workload import TensorType, Workload, attributes

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilewright.schedules.x86.partition import Grid, busiest, parts_of_rows, sizes
+from tilewright.schedules.cpu.partition import Grid, busiest, parts_of_rows, sizes
 
 COUNTS = st.integers(1, 9)
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cpu_kernels import LEVELS, Shape, build, machines, orders, stored, template_named
 from epilogues import epilogues, evaluate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Array, run_workload
 from workloads import step
-from x86_kernels import LEVELS, Shape, build, machines, orders, stored, template_named
 
 from tilewright.schedules.template import build_kernel, choose_layouts
 from tilewright.workload import PointwiseProgram, TensorType, Workload, attributes

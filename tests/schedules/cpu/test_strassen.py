@@ -8,25 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cpu_kernels import LEVELS, Shape, build, machines, orders, stored, template_named
 from epilogues import assert_kernel_computes, epilogues
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Array, run_workload
 from onnx import helper
 from onnx_models import model_of
-from x86_kernels import LEVELS, Shape, build, machines, orders, stored, template_named
 
 import tilewright
 from tilewright.compiler.inspect_library import inspect_library
 from tilewright.runtime import load
+from tilewright.schedules.cpu.strassen import STRASSEN
 from tilewright.schedules.template import build_kernel, choose_layouts
-from tilewright.schedules.x86.strassen import STRASSEN
 from tilewright.targets.database import load_target
 from tilewright.targets.target import Target
 from tilewright.workload import TensorType, Workload, attributes
 
 RULES = settings(max_examples=25, deadline=None, derandomize=True)
-#: What docs/design/0003-x86-kernels.md promises of one product, relative to the largest output.
+#: What docs/design/0003-cpu-kernels.md promises of one product, relative to the largest output.
 BOUND = 5e-6
 
 

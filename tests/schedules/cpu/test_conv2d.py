@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from cpu_kernels import build, machines, template_named
 from epilogues import Epilogue, assert_kernel_computes, epilogues
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Array
-from x86_kernels import build, machines, template_named
 
+from tilewright.schedules.cpu.winograd import winograd_layouts
 from tilewright.schedules.template import NotApplicable
-from tilewright.schedules.x86.winograd import winograd_layouts
 from tilewright.targets.target import Target
 from tilewright.workload import TensorType, Workload, attributes
 

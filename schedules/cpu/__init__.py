@@ -1,4 +1,4 @@
-"""Templates for x86."""
+"""Templates for CPUs: register tiles by the facts of the target; what needs an instruction says which."""
 
 from . import attention as attention
 from . import conv2d as conv2d

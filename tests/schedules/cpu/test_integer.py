@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from cpu_kernels import LEVELS, build, machines, template_named
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Array, run_workload
 from workloads import step, tensor, workload
-from x86_kernels import LEVELS, build, machines, template_named
 
+from tilewright.schedules.cpu.integer_tile import STEP
 from tilewright.schedules.template import choose_layouts
-from tilewright.schedules.x86.integer_tile import STEP
 from tilewright.targets.database import load_target
 from tilewright.targets.host import read_machine
 from tilewright.targets.target import Target
