@@ -38,16 +38,24 @@ svg text { font: 11px system-ui, sans-serif; fill: #57606a; } .axis { stroke: #8
 
 def html_page(cells: Sequence[Cell], machine: dict[str, Any]) -> str:
     """Return the page: a section for each model and number of threads; no script, no part of it from elsewhere."""
-    told = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    intro = (
+        "All runtimes of a section took turns in one process on the same inputs. A bar is speed relative to the best "
+        "peer, which stands at 1: longer is faster."
+    )
     sections = "\n".join(_section(cell) for cell in cells)
+    return document("Tilewright and its peers, single precision", machine, intro, sections)
+
+
+def document(title: str, machine: dict[str, Any], intro: str, sections: str) -> str:
+    """Return a page of sections that are HTML already; the other words are not."""
+    told = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Tilewright and its peers</title>
 <style>{_STYLE}</style></head>
 <body>
-<h1>Tilewright and its peers, single precision</h1>
-<p>{escape(machine["cpu"])}, {machine["cores"]} cores; {escape(told)}. All runtimes of a section took turns in one
-process on the same inputs. A bar is speed relative to the best peer, which stands at 1: longer is faster.</p>
+<h1>{escape(title)}</h1>
+<p>{escape(machine["cpu"])}, {machine["cores"]} cores; {escape(told)}. {escape(intro)}</p>
 {sections}
 </body>
 </html>
@@ -61,23 +69,28 @@ def _section(cell: Cell) -> str:
         said += f" (floor: {floor})"
     error = "" if cell.ours.error is None else f", outputs within {cell.ours.error:.1e} of the reference"
     mark = "" if passed(cell) else ' <span class="missed">missed</span>'
-    rows = "\n".join(_bar_row(each, cell) for each in cell.standings)
     roofline = _roofline(cell.steps, cell.ceiling) if cell.ceiling and cell.steps else ""
     return f"""<section>
 <h2>{escape(title_of(cell))}{mark}</h2>
 <p>Tilewright: {said}{error}. System load before: {cell.load:.1f}.</p>
-<table>{rows}</table>
+{bars(cell, cell.standings)}
 {roofline}
 </section>"""
 
 
-def _bar_row(standing: Standing, cell: Cell) -> str:
+def bars(cell: Cell, standings: Sequence[Standing]) -> str:
+    """Return a table with a bar for each standing, relative to the best peer of the cell."""
+    rows = "\n".join(_bar_row(each, cell, standings) for each in standings)
+    return f"<table>{rows}</table>"
+
+
+def _bar_row(standing: Standing, cell: Cell, standings: Sequence[Standing]) -> str:
     name = escape(standing.version or standing.contender)
     best = cell.best_peer
     if standing.latency is None:
         return f'<tr><td>{name}</td><td colspan="4">not measured: {escape(standing.failure)}</td></tr>'
     base = best.latency.median if best and best.latency else standing.latency.median
-    speeds = [base / each.latency.median for each in cell.standings if each.latency]
+    speeds = [base / each.latency.median for each in standings if each.latency]
     speed = base / standing.latency.median
     scale = _BAR_WIDTH / max(1.0, *speeds)
     colour = _OUR_COLOUR if standing.contender == OURS else _PEER_COLOUR

@@ -74,12 +74,12 @@ def markdown(cells: Sequence[Cell], machine: dict[str, Any]) -> str:
         f"Measured on {machine['cpu']}, {machine['cores']} cores. Medians in ms; the ratio is the best peer's time "
         "over Tilewright's, with the quartiles over all turns.",
         "",
-        _row(heads),
-        _row(["---"] * len(heads)),
+        row(heads),
+        row(["---"] * len(heads)),
         *(_cell_row(cell) for cell in cells),
     ]
     versions = sorted({each.version for cell in cells for each in cell.standings if each.version})
-    lines += ["", f"Runtimes: {', '.join(versions)}.", *_failures(cells), *_heavy_steps(cells)]
+    lines += ["", f"Runtimes: {', '.join(versions)}.", *failures(cells), *_heavy_steps(cells)]
     return "\n".join(lines) + "\n"
 
 
@@ -91,19 +91,20 @@ def _cell_row(cell: Cell) -> str:
     error = "-" if cell.ours.error is None else f"{cell.ours.error:.1e}"
     times = [_short(each) for each in cell.standings]
     verdict = "ok" if passed(cell) else "**missed**"
-    return _row([cell.model, str(cell.threads), *times, to_best, f"{floor}x" if floor else "", error, verdict])
+    return row([cell.model, str(cell.threads), *times, to_best, f"{floor}x" if floor else "", error, verdict])
 
 
 def _short(standing: Standing) -> str:
     return f"{standing.latency.median * 1e3:.3f}" if standing.latency else "failed"
 
 
-def _failures(cells: Sequence[Cell]) -> list[str]:
+def failures(cells: Sequence[Cell]) -> list[str]:
+    """Return the lines of a table of what was not measured; none where all was."""
     failed = [(cell, each) for cell in cells for each in cell.standings if each.failure]
     if not failed:
         return []
-    rows = [_row([cell.model, str(cell.threads), each.contender, each.failure]) for cell, each in failed]
-    return ["", "## Not measured", "", _row(["model", "threads", "runtime", "why"]), _row(["---"] * 4), *rows]
+    rows = [row([cell.model, str(cell.threads), each.contender, each.failure]) for cell, each in failed]
+    return ["", "## Not measured", "", row(["model", "threads", "runtime", "why"]), row(["---"] * 4), *rows]
 
 
 def _heavy_steps(cells: Sequence[Cell]) -> list[str]:
@@ -113,16 +114,17 @@ def _heavy_steps(cells: Sequence[Cell]) -> list[str]:
     title = f"## Steps over {HEAVY_SHARE:.0%} of the time and under {NEAR_CEILING:.0%} of their ceiling"
     heads = ["model", "threads", "step", "operators", "share", "of ceiling", "bound by", "kernel"]
     rows = [
-        _row([
+        row([
             cell.model, str(cell.threads), str(step.index), step.name, f"{step.share:.1%}",
             f"{step.ceiling:.0%}" if step.bound else "not counted", step.bound, f"`{step.kernel}`",
         ])
         for cell, step in found
     ]  # fmt: skip
-    return ["", title, "", _row(heads), _row(["---"] * len(heads)), *rows]
+    return ["", title, "", row(heads), row(["---"] * len(heads)), *rows]
 
 
-def _row(words: Sequence[str]) -> str:
+def row(words: Sequence[str]) -> str:
+    """Return a row of a Markdown table."""
     return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
 
 

@@ -29,7 +29,8 @@ from .report import cell_line, markdown, passed
 _DEFAULT_MODELS = (
     "resnet50", "mobilenet_v2", "vit_b16", "bert_base", "yolov5m", "lstm", "resnet50_b8", "bert_base_b8",
 )  # fmt: skip
-_ENVIRONMENT = {
+#: For this process and those it starts.
+ENVIRONMENT = {
     # Nothing is looked up or reported over the network while models are built and converted.
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -128,10 +129,15 @@ def record(cells: list[Cell]) -> dict[str, Any]:
 def write(cells: list[Cell], folder: Path) -> None:
     """Write the three files; called after every model, so that an interrupted run leaves what it has."""
     told = machine()
+    write_files(folder, "x86", record(cells), markdown(cells, told), html_page(cells, told))
+
+
+def write_files(folder: Path, stem: str, figures: dict[str, Any], words: str, page: str) -> None:
+    """Write a comparison as JSON, Markdown and HTML."""
     texts = {
-        "x86.json": json.dumps(record(cells), indent=1, allow_nan=False) + "\n",
-        "x86.md": markdown(cells, told),
-        "x86.html": html_page(cells, told),
+        f"{stem}.json": json.dumps(figures, indent=1, allow_nan=False) + "\n",
+        f"{stem}.md": words,
+        f"{stem}.html": page,
     }
     for name, text in texts.items():
         temporary = folder / f".{name}.tmp"
@@ -142,7 +148,7 @@ def write(cells: list[Cell], folder: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Measure; return 1 when something is not as it must be."""
     options = parse(arguments)
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(ENVIRONMENT)
     options.out.mkdir(parents=True, exist_ok=True)
     cells: list[Cell] = []
     for name in options.models:

@@ -31,6 +31,17 @@ def largest_difference(got: Array, reference: Array) -> float:
     return float(np.abs(ours[finite] - theirs[finite]).max(initial=0.0))
 
 
+def relative_norm(got: Array, reference: Array) -> float:
+    """Return the norm of the difference of two arrays of one shape, relative to the reference's norm.
+
+    It is infinite where an element of either is not finite.
+    """
+    ours, theirs = (np.asarray(each, dtype=np.float64) for each in (got, reference))
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return np.inf
+    return float(np.linalg.norm(ours - theirs) / (np.linalg.norm(theirs) or 1.0))
+
+
 def relative_difference(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> float:
     """Return the largest difference of any output, relative to the largest magnitude of that output in ``theirs``.
 

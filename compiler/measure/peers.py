@@ -81,11 +81,16 @@ def _onnxruntime(model: Path, inputs: Mapping[str, Array], threads: int) -> Peer
 
 @PEERS.register("openvino")
 def _openvino(model: Path, inputs: Mapping[str, Array], threads: int) -> Peer:
+    return open_openvino(model, inputs, threads, "f32")
+
+
+def open_openvino(model: Path, inputs: Mapping[str, Array], threads: int, precision: str) -> Peer:
+    """Open a model in OpenVINO, in one stream, with a hint of the precision to infer in: "f32" or "bf16"."""
     ov = importlib.import_module("openvino")
     core = ov.Core()
     graph = core.read_model(str(model))
     graph.reshape({name: list(array.shape) for name, array in inputs.items()})
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     compiled = core.compile_model(graph, "CPU", settings)
     request = compiled.create_infer_request()
     for name, array in inputs.items():
