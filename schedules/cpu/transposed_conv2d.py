@@ -8,6 +8,7 @@ at run time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +23,8 @@ from ...workload import Workload
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..template import NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
-from .register_tile import RegisterTile, tile_shape
+from .folded_tile import FOLD_CYCLES, FoldedTile, folded_shape
+from .register_tile import MULTIPLY_ADDS_PER_CYCLE, RegisterTile, tile_shape
 from .transposed_axis import Phase, TransposedAxis
 
 if TYPE_CHECKING:
@@ -59,7 +61,24 @@ def layouts(work: Workload, target: Target) -> Workload:
     return work.with_layouts(inputs, (blocked(lanes),))
 
 
-@template("conv2d_transpose", arch="x86", dtypes=("float32",), layouts=layouts)
+def _taps(work: Workload) -> int:
+    """Return how often data meets a tap, of one input and one output channel."""
+    batch, _, height, width = work.inputs[0].shape
+    _, _, *window = work.inputs[1].shape
+    return batch * height * width * math.prod(window)
+
+
+def cost(work: Workload, target: Target) -> float:
+    """Return estimated cycles: multiply-adds of vectors of output channels."""
+    groups, lanes = work.attr("groups"), target.lanes()
+    in_channels, out_channels, *_ = work.inputs[1].shape
+    blocks = groups * -(-out_channels // lanes)
+    if _is_depthwise(work):
+        blocks = -(-groups // lanes)
+    return _taps(work) * in_channels // groups * blocks / MULTIPLY_ADDS_PER_CYCLE
+
+
+@template("conv2d_transpose", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost)
 def transposed_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep results of one column phase x output channels in registers while input channels and taps stream past.
 
@@ -82,6 +101,38 @@ def transposed_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     return kernel.function
 
 
+def narrow_layouts(work: Workload, target: Target) -> Workload:
+    """Ask for blocked data, weights in vectors of input channels, and a planar output."""
+    lanes = target.lanes()
+    in_channels, out_channels, *_ = work.inputs[1].shape
+    if work.attr("groups") > 1 or in_channels * 2 <= lanes or out_channels >= lanes:
+        raise NotApplicable
+    others: tuple[Layout | None, ...] = (None,) * (len(work.inputs) - work.anchor_arity)
+    return work.with_layouts((blocked(lanes), Layout("IOHW", f"OIHW{lanes}i"), *others), (None,))
+
+
+def narrow_cost(work: Workload, target: Target) -> float:
+    """Return estimated cycles: multiply-adds of vectors of input channels, and the folding of each result."""
+    in_channels, out_channels, *_ = work.inputs[1].shape
+    steps = _taps(work) * out_channels * -(-in_channels // target.lanes())
+    return steps / MULTIPLY_ADDS_PER_CYCLE + math.prod(work.output.shape) * FOLD_CYCLES
+
+
+@template("conv2d_transpose", arch="x86", dtypes=("float32",), layouts=narrow_layouts, cost=narrow_cost)
+def narrow_transposed_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
+    """Make few output channels, planar: lanes run along the input channels, and each tile is folded at its end."""
+    weight = work.inputs[1].layout
+    if type(weight) is not Layout or weight.name != f"OIHW{target.lanes()}i" or work.output.layout is not None:
+        raise NotApplicable
+    default_tile, default_vectors = folded_shape(target, work.output.shape[1])
+    vectors = knobs.choice("vectors", (1, 2, 3, 4), default=default_vectors)
+    tile = knobs.choice("tile", range(1, min(target.lanes(), 15) + 1), default=default_tile)
+    with writing(work) as kernel:
+        _NarrowWriter(kernel, target).write(vectors, tile)
+    assert kernel.function is not None
+    return kernel.function
+
+
 class _Taps(NamedTuple):
     """A tap of a tile: row and column in the kernel; row and column of the data under the tile's first result."""
 
@@ -97,8 +148,7 @@ class _Writer:
     def __init__(self, kernel: Kernel, target: Target) -> None:
         self.kernel, self.target, work = kernel, target, kernel.work
         self.data, self.weight = kernel.inputs[:2]
-        assert work.output.layout is not None
-        self.lanes = work.output.layout.blocks[1]
+        self.lanes = work.output.layout.blocks[1] if work.output.layout else 1
         in_channels, out_channels, *window = work.inputs[1].shape
         top, left, _, _ = work.attr("padding")
         geometry = zip(
@@ -117,6 +167,10 @@ class _Writer:
             self.in_channels * -(-self.rows.kernel // self.rows.period) * -(-self.columns.kernel // self.columns.period)
         )
 
+    def accumulators(self, rows: int, vectors: int) -> RegisterTile:
+        """Return the sums of a tile."""
+        return RegisterTile(rows, vectors, self.lanes, self.depth)
+
     def write(self, vectors: int, tile: int) -> None:
         """Emit the loops over images, chunks and channel tiles, one nest for each size of channel tile."""
         batch, height = self.kernel.work.output.shape[0], self.rows.out_size
@@ -129,7 +183,7 @@ class _Writer:
                 block = group * self.out_blocks + index % count * size + first
                 start = outer % chunks * rows
                 present = rows if height % rows == 0 else tirx.min(rows, height - start)
-                self.sums = RegisterTile(tile, size, self.lanes, self.depth)
+                self.sums = self.accumulators(tile, size)
                 # In a buffer, that is in registers: written out in every index, divisions and differences make LLVM
                 # compute every address anew.
                 self.taps = T.alloc_buffer((4,), "int32")
@@ -242,3 +296,23 @@ class _DepthwiseWriter(_Writer):
                 lambda vector, lane: self.weight[place.block, 0, taps.row, taps.column, lane],
                 pixels,
             )
+
+
+class _NarrowWriter(_Writer):
+    """Sums over blocks of input channels and taps, a vector of channels' elements times a vector of their weights."""
+
+    def accumulators(self, rows: int, vectors: int) -> RegisterTile:
+        """Return the sums of a tile."""
+        lanes = self.target.lanes()
+        return FoldedTile(rows, vectors, lanes, -(-self.depth // lanes))
+
+    def sum_tile(self, place: _Place, phase: Phase, step: Expr, pixels: list[int] | None) -> None:
+        """Sum one step of the columns' taps over blocks of input channels."""
+        with T.serial(0, -(-self.in_channels // self.target.lanes())) as block:
+            with self.each_tap(place, phase, step) as taps:
+                self.sums.multiply_add(
+                    lambda pixel, lane: self.data[place.image, block, taps.y, taps.x + pixel, lane],
+                    lambda vector, lane: self.weight[place.block + vector, block, taps.row, taps.column, lane],
+                    pixels,
+                )
+            self.sums.flush()

@@ -76,8 +76,7 @@ class Convolution:
         batch, _, height, width = data.shape
         out_channels, in_channels, *kernel = weight.shape
         _, _, out_height, out_width = work.output.shape
-        assert work.output.layout is not None
-        lanes = work.output.layout.blocks[1]
+        lanes = work.output.layout.blocks[1] if work.output.layout else 1
         top, left, _, _ = work.attr("padding")
         return Convolution(
             batch, groups, in_channels, -(-out_channels // groups // lanes), height, width, out_height, out_width,

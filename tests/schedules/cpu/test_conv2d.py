@@ -89,6 +89,14 @@ def check(draw: Any, name: str, parts: Any, target: Target) -> None:
 
 
 @RULES
+@given(st.data(), machines(), st.integers(1, 3), st.integers(9, 50), st.integers(1, 3), axes(8), axes(19))
+def test_narrow(data, target, batch, in_channels, out_channels, rows, columns):
+    """To a few channels, planar: lanes run along the input channels."""
+    parts = convolution(batch, (in_channels, out_channels, 1), rows, columns)
+    check(data.draw, "narrow_conv2d", parts, target)
+
+
+@RULES
 @given(st.data(), machines(), st.integers(1, 3), st.integers(1, 37), st.integers(1, 37), axes(9), axes(15))
 def test_direct(data, target, batch, in_channels, out_channels, rows, columns):
     check(data.draw, "direct_conv2d", convolution(batch, (in_channels, out_channels, 1), rows, columns), target)

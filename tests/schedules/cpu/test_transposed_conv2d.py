@@ -40,7 +40,15 @@ def axes(draw: Any, largest: int) -> Axis:
     return size, kernel, stride, dilation, before, after, extra, whole - before - after
 
 
-def check(draw: Any, target: Target, batch: int, channels: tuple[int, int, int], rows: Axis, columns: Axis) -> None:
+def check(
+    draw: Any,
+    target: Target,
+    batch: int,
+    channels: tuple[int, int, int],
+    rows: Axis,
+    columns: Axis,
+    name: str = "transposed_conv2d",
+) -> None:
     """Draw an epilogue and knobs, let the template choose layouts, run the kernel; channels are (in, out, groups)."""
     (height, kh, sh, dh, top, bottom, eh, out_height), (width, kw, sw, dw, left, right, ew, out_width) = rows, columns
     in_channels, out_channels, groups = channels
@@ -52,7 +60,7 @@ def check(draw: Any, target: Target, batch: int, channels: tuple[int, int, int],
     work = Workload(
         "conv2d_transpose", (data, weight, *epilogue.operands), (output,), attributes(attrs), 2, epilogue.program
     )
-    template = template_named("transposed_conv2d", work, target)
+    template = template_named(name, work, target)
     assert template.layouts is not None
     try:
         stored = template.layouts(work, target)
@@ -75,6 +83,14 @@ def check(draw: Any, target: Target, batch: int, channels: tuple[int, int, int],
 @given(st.data(), machines(), st.integers(1, 3), st.integers(1, 37), st.integers(1, 37), axes(7), axes(17))
 def test_dense(data, target, batch, in_channels, out_channels, rows, columns):
     check(data.draw, target, batch, (in_channels, out_channels, 1), rows, columns)
+
+
+@RULES
+@given(st.data(), machines(), st.integers(1, 3), st.integers(9, 50), st.integers(1, 5), axes(7), axes(17))
+def test_narrow(data, target, batch, in_channels, out_channels, rows, columns):
+    """To a few channels, planar: lanes run along the input channels."""
+    out_channels = min(out_channels, target.lanes() - 1)
+    check(data.draw, target, batch, (in_channels, out_channels, 1), rows, columns, "narrow_transposed_conv2d")
 
 
 @RULES
