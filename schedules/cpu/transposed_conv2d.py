@@ -63,14 +63,12 @@ def layouts(work: Workload, target: Target) -> Workload:
 
 def _taps(work: Workload) -> int:
     """Return how often data meets a tap, of one input and one output channel."""
-    batch, _, height, width = work.inputs[0].shape
-    _, _, *window = work.inputs[1].shape
-    return batch * height * width * math.prod(window)
+    return work.inputs[0].shape[0] * math.prod((*work.inputs[0].shape[2:], *work.inputs[1].shape[2:]))
 
 
 def cost(work: Workload, target: Target) -> float:
     """Return estimated cycles: multiply-adds of vectors of output channels."""
-    groups, lanes = work.attr("groups"), target.lanes()
+    groups, lanes = int(work.attr("groups")), target.lanes()
     in_channels, out_channels, *_ = work.inputs[1].shape
     blocks = groups * -(-out_channels // lanes)
     if _is_depthwise(work):
