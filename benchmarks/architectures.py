@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,17 @@ def _error(model: SmallModel, dynamic: bool) -> float:
 
 def _dynamic(model: SmallModel, sizes: Sizes) -> Sizes:
     """Return sizes of the symbols that are dynamic, 1 where none is given."""
-    symbols = set(re.findall(r"'(\w+)'", repr(model.dynamic))) & set(model.bounds)
+    symbols = {text.split(" + ")[0] for text in _texts(model.dynamic)} & set(model.bounds)
     return {each: sizes.get(each, 1) for each in symbols}
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    """Yield the dimensions in a tree of dictionaries and lists."""
+    if isinstance(tree, str):
+        yield tree
+        return
+    for each in tree.values() if isinstance(tree, Mapping) else tree:
+        yield from _texts(each)
 
 
 def _dims(model: SmallModel) -> dict[str, Any]:

@@ -86,8 +86,6 @@ _CACHE = {
     "input_ids": {0: "batch"}, "attention_mask": {0: "batch", 1: "past + seq"},
     "past": [{0: "batch", 2: "past"}] * (2 * _LAYERS),
 }  # fmt: skip
-# torch.export cannot prove an order of strides where heads share keys and values: there the past is a number.
-_LLAMA_CACHE = {"input_ids": {0: "batch"}, "attention_mask": {0: "batch"}, "past": [{0: "batch"}] * (2 * _LAYERS)}
 _STEP_SIZES = {"batch": 2, "seq": 1, "past": 5}
 _DECODER = {**_TOKENS, "encoder_hidden_states": {0: "batch"}}
 _T5 = {
@@ -116,7 +114,7 @@ LANGUAGE = (
     SmallModel("GPT-2", _gpt2, _plain, _LINES, _TOKENS, _BOUNDS),
     SmallModel("GPT-2, cache", cached(_gpt2), _step(_HEADS), _STEP_SIZES, _CACHE, _BOUNDS),
     SmallModel("Llama", _llama, _plain, _LINES, _TOKENS, _BOUNDS),
-    SmallModel("Llama, cache", cached(_llama), _step(2), _STEP_SIZES, _LLAMA_CACHE, _BOUNDS),
+    SmallModel("Llama, cache", cached(_llama), _step(2), _STEP_SIZES, _CACHE, _BOUNDS),
     SmallModel(
         "Whisper encoder", _of("WhisperModel", "WhisperConfig", "encoder", **_WHISPER), _spectrogram, {"batch": 2},
         {"input_features": {0: "batch"}}, _BOUNDS,

@@ -52,6 +52,8 @@ def dim_of(expr: Any) -> int:
     if isinstance(expr, Call) and str(expr.op.name).endswith("if_then_else"):
         condition, then, otherwise = expr.args
         return dim_of(then if _holds(condition) else otherwise)
+    if isinstance(expr, tirx.Select):
+        return dim_of(expr.true_value if _holds(expr.condition) else expr.false_value)
     row = _arithmetic().get(type(expr))
     if row is None:
         raise ValueError(f"{expr} is not a dimension")
@@ -69,6 +71,10 @@ def _holds(condition: Any) -> bool:
         tirx.EQ: operator.eq,
         tirx.NE: operator.ne,
     }
+    if isinstance(condition, tirx.Not):
+        return not _holds(condition.a)
+    if isinstance(condition, tirx.IntImm):
+        return bool(condition.value)
     return tests[type(condition)](dim_of(condition.a), dim_of(condition.b))
 
 

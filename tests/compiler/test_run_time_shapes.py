@@ -216,6 +216,19 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(model, tmp_path_factory.mktemp("pieces"), {"x": ("0<=n<=33", 6)})
 
 
+def test_repeats_that_are_sizes(tmp_path: Path) -> None:
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Slice", "shape zero one", "rows"),
+        node("Concat", "rows one two", "times", axis=0),
+        node("Tile", "part times", "y"),
+    ]
+    constants = {"zero": np.asarray([0]), "one": np.asarray([1]), "two": np.asarray([2]), "part": normal(2, 1, 3)}
+    pair = Pair(graph(nodes, {"x": ["n", 2]}, {"y": 3}, constants), tmp_path, {"x": ("n<=6", 2)})
+    for count in (1, 2, 6):
+        pair.check({"x": normal(count, 2)})
+
+
 def _refusal(call: Callable[[], object]) -> str:
     with pytest.raises(UserError) as caught:
         call()

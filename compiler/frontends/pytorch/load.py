@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from ....errors import UserError
 from ..source import LiveModel, ModelSource, Shapes
 from .archive import load_archive
+from .assertions import assertions_hold
 from .export import write_program
 from .sentences import first_line, quiet, traced_line
 
@@ -78,10 +79,20 @@ def trace(shown: str, live: LiveModel) -> Any:
     named = isinstance(live.example_inputs, Mapping)
     args = () if named else _as_tuple(live.example_inputs)
     kwargs = dict(live.example_inputs) if isinstance(live.example_inputs, Mapping) else {}
-    try:
+
+    def export(**options: Any) -> Any:
         with _inference_mode(live.module), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            return torch.export.export(live.module, args, kwargs, dynamic_shapes=live.dynamic_shapes)
+            return torch.export.export(live.module, args, kwargs, dynamic_shapes=live.dynamic_shapes, **options)
+
+    try:
+        return export()
     except Exception as error:
+        if live.dynamic_shapes is not None:
+            with suppress(Exception):
+                # Here torch states what it could not prove of sizes instead of refusing it.
+                program = export(prefer_deferred_runtime_asserts_over_guards=True)
+                if assertions_hold(program):
+                    return program
         raise UserError(
             f"{shown}: torch.export cannot trace the module{traced_line(error)}: {first_line(error)}; "
             "rewrite that code so that torch.export.export takes it, or export the model to ONNX another way"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from tvm import relax
 
 from .....dims import dim_expression
 from .....errors import UserError
-from .....shapes import broadcast_shape
+from .....shapes import broadcast_shape, is_static
 from .....tvm_names import dtype_of, expressions, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
@@ -83,8 +84,21 @@ def expand(node: Node, data: Expr, shape: Expr) -> Expr:
 @operator("Tile", since=6)
 def tile(node: Node, data: Expr, repeats: Expr) -> Expr:
     """Data repeated along each axis."""
-    times = node.int_list(repeats, "the repeats of Tile")
-    return data if all(each == 1 for each in times) else relax.op.tile(data, times)
+    return repeated(node, data, node.int_list(repeats, "the repeats of Tile"))
+
+
+def repeated(node: Node, data: Expr, times: Sequence[int]) -> Expr:
+    """Data repeated so often along each axis; what only a run knows broadcasts along an axis before: d -> t x d."""
+    if is_static(times):
+        return data if all(each == 1 for each in times) else relax.op.tile(data, list(times))
+    shape = shape_of(data)
+    if len(times) != len(shape):
+        raise UserError(f"it has {len(times)} repeats for {len(shape)} axes")
+    pairs = list(zip(times, shape, strict=True))
+    rows = node.reshape(data, [each for time, size in pairs for each in ((1, size) if time != 1 else (size,))])
+    spread = [each for pair in pairs for each in (pair if pair[0] != 1 else pair[1:])]
+    wide = node.emit(relax.op.broadcast_to(rows, relax.ShapeExpr(expressions(spread))))
+    return node.reshape(wide, [time * size for time, size in pairs])
 
 
 @operator("ConstantOfShape")
