@@ -12,7 +12,7 @@ from tilewright.runtime import load
 
 
 class SharedHeads(torch.nn.Module):
-    """A cache of one head that grows and is repeated for two: torch asks which of two strides is the smaller."""
+    """A cache of two heads that grows and is repeated for four: torch asks which of two strides is the smaller."""
 
     def forward(self, new: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
         present = torch.cat([past, new], 2)
@@ -31,10 +31,10 @@ class OddSizes(torch.nn.Module):
 def test_what_holds_for_every_size_is_taken(tmp_path: Path) -> None:
     dims = {"new": None, "past": {2: torch.export.Dim("past", min=1, max=9)}}
     module = SharedHeads().eval()
-    artifact = tilewright.compile(module, (torch.randn(1, 1, 1, 8), torch.randn(1, 1, 4, 8)), dynamic_shapes=dims)
+    artifact = tilewright.compile(module, (torch.randn(1, 2, 1, 8), torch.randn(1, 2, 4, 8)), dynamic_shapes=dims)
     model = load(artifact.save(tmp_path / "model.so"), threads=1)
     for past in (1, 4, 9):
-        inputs = torch.randn(1, 1, 1, 8), torch.randn(1, 1, past, 8)
+        inputs = torch.randn(1, 2, 1, 8), torch.randn(1, 2, past, 8)
         np.testing.assert_allclose(model(*inputs)[0], module(*inputs), rtol=1e-5, atol=1e-6)
 
 
