@@ -36,7 +36,7 @@ def _holds(condition: Any, ranges: Any) -> bool:
         return bool(expression)
     symbols = sorted(expression.free_symbols, key=str)
     if not symbols:
-        return expression == sympy.true
+        return bool(expression == sympy.true)
     bounds = [ranges.get(each) for each in symbols]
     if any(each is None or not str(each.upper).isdigit() for each in bounds):
         return False

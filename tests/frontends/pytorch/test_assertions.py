@@ -31,7 +31,8 @@ class OddSizes(torch.nn.Module):
 def test_what_holds_for_every_size_is_taken(tmp_path: Path) -> None:
     dims = {"new": None, "past": {2: torch.export.Dim("past", min=1, max=9)}}
     module = SharedHeads().eval()
-    artifact = tilewright.compile(module, (torch.randn(1, 2, 1, 8), torch.randn(1, 2, 4, 8)), dynamic_shapes=dims)
+    example = torch.randn(1, 2, 1, 8), torch.randn(1, 2, 4, 8)
+    artifact = tilewright.compile(module, example, dynamic_shapes=dims, target="x86-64-v3", jobs=1)
     model = load(artifact.save(tmp_path / "model.so"), threads=1)
     for past in (1, 4, 9):
         inputs = torch.randn(1, 2, 1, 8), torch.randn(1, 2, past, 8)
