@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...layout import Layout
-from ...tvm_names import shape_of
+from ...tvm_names import dtype_of, shape_of
 from ...winograd import WinogradLayout
 
 if TYPE_CHECKING:
@@ -64,9 +64,17 @@ def _emit_recovery(builder: BlockBuilder, value: Expr, layout: WinogradLayout, s
 
     out_channels, in_channels, height, width = shape
     inverse = layout.recovery.astype("float32")
-    size = inverse.shape[1]
+    size, dtype = inverse.shape[1], dtype_of(value)
+    if layout.pairs:
+        points, blocks, halves, block, _ = layout.stored_shape(shape)
+        value = builder.emit(relax.op.permute_dims(value, [0, 1, 2, 4, 3]))
+        value = builder.emit(relax.op.reshape(value, (points, blocks, 2 * halves, block)))
+        value = builder.emit(relax.op.strided_slice(value, [2], [0], [in_channels]))
+    if dtype != "float32":
+        value = builder.emit(relax.op.astype(value, "float32"))
     value = builder.emit(relax.op.permute_dims(value, [1, 3, 2, 0]))
     value = builder.emit(relax.op.reshape(value, (-1, in_channels, size, size)))
     value = builder.emit(relax.op.matmul(relax.const(inverse), value))
     value = builder.emit(relax.op.matmul(value, relax.const(inverse.T.copy())))
-    return builder.emit(relax.op.strided_slice(value, [0], [0], [out_channels]))
+    value = builder.emit(relax.op.strided_slice(value, [0], [0], [out_channels]))
+    return value if dtype == "float32" else builder.emit(relax.op.astype(value, dtype))

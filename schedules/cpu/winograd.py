@@ -25,9 +25,17 @@ from ...targets.target import Target
 from ...winograd import POINTS, WinogradLayout, transforms
 from ...workload import LowTensor, Workload
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
+from ..low_precision import LowBuffer, dot, multiplies_pairs, store_element
 from ..template import NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
-from .register_tile import MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, prefetch, tile_shape
+from .register_tile import (
+    MEMORY_BYTES_PER_CYCLE,
+    MULTIPLY_ADDS_PER_CYCLE,
+    RegisterTile,
+    multiply_add,
+    prefetch,
+    tile_shape,
+)
 from .window import every_image, one_image
 from .winograd_transform import Transform
 
@@ -42,6 +50,8 @@ CYCLES_PER_POINT = 4.0
 CACHED_BYTES_PER_CYCLE = 40.0
 #: Measured: V and M as large as half the third-level cache; the rate falls with the root of their size.
 SPILT_BYTES_PER_CYCLE = 16.0
+#: The output tile of products of pairs: F(4x4)'s transforms would lose ten times what rounding to bfloat16 does.
+LOW_TILE = 2
 
 
 @dataclass(frozen=True)
@@ -73,9 +83,10 @@ class _Tiling:
 
 def layouts(work: Workload, target: Target) -> Workload:
     """Ask for blocked activations and weights transformed for the cheaper tile size."""
-    if not applies(work) or isinstance(work.inputs[1], LowTensor):
+    low = multiplies_pairs(work, target)
+    if not applies(work) or (isinstance(work.inputs[1], LowTensor) and not low):
         raise NotApplicable
-    wishes = [winograd_layouts(work, target, tile) for tile in POINTS]
+    wishes = [winograd_layouts(work, target, tile) for tile in ((LOW_TILE,) if low else POINTS)]
     return min(wishes, key=lambda wish: cost(one_image(wish), target))
 
 
@@ -88,7 +99,7 @@ def cost(work: Workload, target: Target) -> float:
     in_blocks, out_blocks = -(-in_channels // lanes), -(-out_channels // lanes)
     tiles = batch * -(-height // layout.tile) * -(-width // layout.tile)
     points = (layout.tile + 2) ** 2
-    products = tiles * points * in_channels * out_blocks / MULTIPLY_ADDS_PER_CYCLE
+    products = tiles * points * in_channels * out_blocks / MULTIPLY_ADDS_PER_CYCLE / (2 if layout.pairs else 1)
     transforms_of_tiles = tiles * points * (in_blocks + out_blocks) * CYCLES_PER_POINT
     return products + transforms_of_tiles + traffic(work, target, layout, *chunk_of(work, target, layout))
 
@@ -103,12 +114,13 @@ def traffic(work: Workload, target: Target, layout: WinogradLayout, images: int,
     batch, out_channels, height, width = work.output.shape
     in_channels, points = work.inputs[0].shape[1], (layout.tile + 2) ** 2
     tile_rows, columns = -(-height // layout.tile), -(-width // layout.tile)
-    weights = 4 * points * in_channels * -(-out_channels // lanes) * lanes
+    size = 2 if layout.pairs else 4
+    weights = size * points * in_channels * -(-out_channels // lanes) * lanes
     chunks = batch // images * -(-tile_rows // rows)
     again = 0.0
     if weights > facts.l2_bytes // 2:
         again = weights / (CACHED_BYTES_PER_CYCLE if weights <= facts.l3_bytes // 2 else MEMORY_BYTES_PER_CYCLE)
-    spilt, between = 0.0, 4 * points * (in_channels + out_channels) * images * rows * columns
+    spilt, between = 0.0, points * (size * in_channels + 4 * out_channels) * images * rows * columns
     if between > facts.l2_bytes // 2:
         spilt = 2 * between / SPILT_BYTES_PER_CYCLE * math.sqrt(between / (facts.l3_bytes // 2))
     return weights / MEMORY_BYTES_PER_CYCLE + (chunks - 1) * again + chunks * spilt
@@ -126,7 +138,7 @@ def chunk_of(work: Workload, target: Target, layout: WinogradLayout) -> tuple[in
 def winograd_layouts(work: Workload, target: Target, tile: int) -> Workload:
     """Return the workload with blocked activations and weights transformed for output tiles of m x m."""
     lanes = target.lanes()
-    weight = WinogradLayout.of(tile, lanes)
+    weight = WinogradLayout.of(tile, lanes, multiplies_pairs(work, target))
     inputs = (blocked(lanes), weight, *epilogue_layouts(work, blocked(lanes)))
     return work.with_layouts(inputs, (blocked(lanes),))
 
@@ -169,6 +181,14 @@ class _Writer:
         self.out_blocks = -(-work.output.shape[1] // self.lanes)
         self.top, self.left = work.attr("padding")[:2]
         self.matrices = transforms(tiling.tile)
+        layout = work.inputs[1].layout
+        self.low = isinstance(layout, WinogradLayout) and layout.pairs
+        # Input channels of a step, and steps of a block.
+        self.step_channels = 2 if self.low else 1
+        self.steps = self.lanes // self.step_channels
+        self.inner_pair = [0] if self.low else []
+        if self.low:
+            self.weight = self.weight.pairs()
         self.chunks = -(-tiling.rows // tiling.chunk_rows)
 
     def write(self) -> None:
@@ -192,7 +212,9 @@ class _Writer:
     def _allocate(self) -> None:
         # One row more than is used: points would otherwise lie a multiple of 4096 bytes apart and evict one another.
         points, tiles = self.tiling.points, self.tiling.tiles
-        self.v = T.alloc_buffer((points, self.in_blocks * tiles + 1, self.lanes), "float32")
+        v = (points, self.in_blocks * tiles + 1, self.lanes)
+        self.v = LowBuffer(T.alloc_buffer(v, "uint16"), "bfloat16") if self.low else T.alloc_buffer(v, "float32")
+        self.v_steps = self.v.pairs() if self.low else self.v
         self.m = T.alloc_buffer((points, self.out_blocks * tiles + 1, self.lanes), "float32")
 
     def _chunk(self, image: Expr, first: Expr) -> None:
@@ -240,7 +262,7 @@ class _Writer:
             return tirx.if_then_else(tirx.all(*valid), inside(at_row, at_column, lane), tirx.const(0.0, "float32"))
 
         def store(at_row: int, at_column: int, lane: Expr, value: Expr) -> None:
-            T.buffer_store(self.v, value, [at_row * tiling.size + at_column, place, lane])
+            store_element(self.v, value, [at_row * tiling.size + at_column, place, lane])
 
         last = tiling.size - 1
         with T.If(tirx.all(y >= 0, y + last < self.height, x >= 0, x + last < self.width)):
@@ -254,7 +276,8 @@ class _Writer:
         tiles = self.tiling.tiles
         limit = tile_shape(self.target)[0] * tile_shape(self.target)[1] // max(vectors, 2)
         runs = starts(balanced(tiles, limit))
-        self.sums = RegisterTile(max(size for _, size, _ in runs), vectors, self.lanes)
+        step = dot if self.low else multiply_add
+        self.sums = RegisterTile(max(size for _, size, _ in runs), vectors, self.lanes, step=step)
         turns, done = sum(count for *_, count in runs), 0
         for start, size, count in runs:
             with T.serial(0, count) as at:
@@ -280,21 +303,25 @@ class _Writer:
     def _steps(
         self, point: Expr, block: Expr, in_block: Expr, channels: int, first: Expr, turn: tuple[Expr, int]
     ) -> None:
-        sums, unrolled = self.sums, min(4, channels)
-        for start, steps, unroll in unrolled_loop(channels, unrolled):
+        sums, needed = self.sums, -(-channels // self.step_channels)
+        unrolled = min(4, needed)
+        for start, steps, unroll in unrolled_loop(needed, unrolled):
             with T.serial(0, steps) as outer:
                 if not start:
-                    of_a_turn = self.in_blocks * self.lanes // unrolled
-                    now = turn[0] * of_a_turn + in_block * (self.lanes // unrolled) + outer
-                    panel = sums.vectors * self.in_channels
-                    prefetch(self.weight, [point, block + sums.vectors, 0, 0], 2, panel, now, turn[1] * of_a_turn)
+                    of_a_turn = self.in_blocks * self.steps // unrolled
+                    now = turn[0] * of_a_turn + in_block * (self.steps // unrolled) + outer
+                    panel = sums.vectors * -(-self.in_channels // self.step_channels)
+                    following = [point, block + sums.vectors, 0, 0, *self.inner_pair]
+                    prefetch(self.weight, following, 2, panel, now, turn[1] * of_a_turn)
                 with T.unroll(0, unroll) as inner:
                     self._step(point, block, in_block, outer * unroll + inner + start, first)
 
-    def _step(self, point: Expr, block: Expr, in_block: Expr, channel: Expr, first: Expr) -> None:
+    def _step(self, point: Expr, block: Expr, in_block: Expr, at: Expr, first: Expr) -> None:
         self.sums.multiply_add(
-            lambda tile, lane: self.v[point, in_block * self.tiling.tiles + first + tile, channel],
-            lambda vector, lane: self.weight[point, block + vector, in_block * self.lanes + channel, lane],
+            lambda tile, lane: self.v_steps[point, in_block * self.tiling.tiles + first + tile, at],
+            lambda vector, lane: self.weight[
+                (point, block + vector, in_block * self.steps + at, lane, *self.inner_pair)
+            ],
         )
 
     def _transform_output(

@@ -75,19 +75,22 @@ class WinogradLayout(Layout):
     Attributes:
         tile: m, the size of an output tile.
         block: output channels of a vector.
+        pairs: whether two input channels lie side by side: [n * n, ceil(O / block), ceil(I / 2), block, 2].
     """
 
     tile: int = 0
     block: int = 0
+    pairs: bool = False
 
     @staticmethod
-    def of(tile: int, block: int) -> WinogradLayout:
+    def of(tile: int, block: int, pairs: bool = False) -> WinogradLayout:
         """Return the layout for output tiles of m x m and vectors of ``block`` lanes."""
-        return WinogradLayout("OIHW", "OIHW", tile, block)
+        return WinogradLayout("OIHW", "OIHW", tile, block, pairs)
 
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape in memory."""
-        return ((self.tile + KERNEL - 1) ** 2, -(-shape[0] // self.block), shape[1], self.block)
+        outer = ((self.tile + KERNEL - 1) ** 2, -(-shape[0] // self.block))
+        return (*outer, -(-shape[1] // 2), self.block, 2) if self.pairs else (*outer, shape[1], self.block)
 
     def pack(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return the transformed weights, computed in float64 and rounded once."""
@@ -96,12 +99,17 @@ class WinogradLayout(Layout):
         points = np.moveaxis(g @ array.astype(np.float64) @ g.T, (2, 3), (0, 1))
         points = np.pad(points, ((0, 0), (0, 0), (0, -out_channels % self.block), (0, 0)))
         blocked = points.reshape(len(g) ** 2, -1, self.block, in_channels).transpose(0, 1, 3, 2)
+        if self.pairs:
+            even = np.pad(blocked, ((0, 0), (0, 0), (0, in_channels % 2), (0, 0)))
+            blocked = even.reshape(*even.shape[:2], -1, 2, self.block).swapaxes(3, 4)
         return np.ascontiguousarray(blocked.astype(array.dtype))
 
     def unpack(self, array: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
         """Return the weights again, up to rounding: G has full rank, so its pseudo-inverse recovers them."""
         inverse = self.recovery
         size = inverse.shape[1]
+        if self.pairs:
+            array = array.swapaxes(3, 4).reshape(*array.shape[:2], -1, self.block)[:, :, : shape[1]]
         points = array.transpose(0, 1, 3, 2).reshape(size, size, -1, shape[1])[:, :, : shape[0]]
         weights: NDArray[np.generic] = inverse @ np.moveaxis(points.astype(np.float64), (0, 1), (2, 3)) @ inverse.T
         return weights.astype(array.dtype)

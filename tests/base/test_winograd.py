@@ -38,4 +38,9 @@ def test_stored_weights(tile):
     assert stored.dtype == np.float32
     assert not stored[:, 1, :, 3:].any()
     g = np.array(transforms(tile).weight, dtype=float)
+    pairs = WinogradLayout.of(tile, 8, pairs=True)
+    in_pairs = pairs.pack(weight)
+    assert in_pairs.shape == pairs.stored_shape(weight.shape) == ((tile + 2) ** 2, 2, 2, 8, 2)
+    np.testing.assert_array_equal(in_pairs[:, :, 1, :, 0], stored[:, :, 2])
+    assert not in_pairs[:, :, 1, :, 1].any()
     np.testing.assert_allclose(stored[:, 1, 2, 1], (g @ weight[9, 2].astype(float) @ g.T).ravel(), rtol=1e-6)

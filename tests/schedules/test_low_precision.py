@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from kernel_runner import Array, assembly, call, pack
 
 from tilewright.layout import Layout
+from tilewright.schedules.cpu.winograd import LOW_TILE, winograd_layouts
 from tilewright.schedules.low_precision import BF16_FEATURE
 from tilewright.schedules.template import build_kernel, choose_layouts
 from tilewright.schedules.widening import widened
 from tilewright.targets.database import load_target
 from tilewright.targets.target import Target
+from tilewright.winograd import WinogradLayout
 from tilewright.workload import PointwiseProgram, PointwiseStep, TensorType, Workload, attributes
 
 RULES = settings(max_examples=12, deadline=None, derandomize=True)
@@ -38,9 +40,9 @@ def bits(values: Array) -> Array:
     return values.view(np.uint16) if values.dtype == BF16 else values
 
 
-def run(work: Workload, inputs: list[Array], target: Target) -> Array:
+def run(work: Workload, inputs: list[Array], target: Target, accuracy: str = "exact") -> Array:
     """Run the kernel of a workload in the layouts it wants; return the logical result in float64."""
-    work = choose_layouts(work, target) or work
+    work = choose_layouts(work, target, accuracy) or work
     kernel = build_kernel(work, target)
     assert kernel is not None
     stored = [bits(pack(tensor, each)) for tensor, each in zip(work.inputs, inputs, strict=True)]
@@ -125,6 +127,50 @@ def test_convolutions_with_bias_and_residual(work: Workload, target: Target) -> 
     exact = (torch.nn.functional.conv2d(x, w, **options) + bias + residual).numpy()
     magnitude = torch.nn.functional.conv2d(x.abs(), w.abs(), **options).numpy()
     assert_near(run(work, inputs, target), exact, magnitude, work.output.dtype, w[0].numel())
+
+
+@RULES
+@given(
+    in_channels=st.sampled_from([16, 33, 64]),
+    out_channels=st.sampled_from([16, 37, 64]),
+    height=st.integers(1, 19),
+    width=st.integers(1, 19),
+    padding=st.sampled_from([1, 2]),
+    images=st.integers(1, 2),
+)
+@pytest.mark.skipif(BF16_FEATURE not in HOST.features, reason="this machine has no bfloat16 products")
+def test_winograd_loses_less_than_the_rounding_of_two_operands(
+    in_channels: int, out_channels: int, height: int, width: int, padding: int, images: int
+) -> None:
+    out = (images, out_channels, height + 2 * padding - 2, width + 2 * padding - 2)
+    inputs = (
+        TensorType((images, in_channels, height, width), "bfloat16"),
+        TensorType((out_channels, in_channels, 3, 3), "bfloat16"),
+    )
+    attrs = {"strides": (1, 1), "padding": (padding,) * 4, "dilation": (1, 1), "groups": 1, "constant_weight": True}
+    work = Workload("conv2d", inputs, (TensorType(out, "float32"),), attributes(attrs), 2)
+    chosen = winograd_layouts(widened(work), HOST, LOW_TILE)
+    low = work.with_layouts(tuple(each.layout for each in chosen.inputs), (chosen.output.layout,))
+    kernel = build_kernel(low, HOST)
+    assert kernel is not None
+    assert kernel.attrs["tilewright.template"] == "winograd_conv2d"
+    x, w = (array(np.random.default_rng(seed), each) for seed, each in enumerate(work.inputs))
+    stored = [bits(pack(tensor, each)) for tensor, each in zip(low.inputs, (x, w), strict=True)]
+    (result,) = call(kernel, stored, [(low.output.stored_shape, "float32")], HOST)
+    assert low.output.layout
+    exact = torch.nn.functional.conv2d(*(torch.from_numpy(each.astype(np.float64)) for each in (x, w)), padding=padding)
+    error = low.output.layout.unpack(result, out) - exact.numpy()
+    # Both factors of every product are rounded to eight bits, after sums of up to four of them.
+    assert np.linalg.norm(error) <= 6e-3 * np.linalg.norm(exact.numpy())
+
+
+@pytest.mark.skipif(BF16_FEATURE not in HOST.features, reason="this machine has no bfloat16 products")
+def test_winograd_is_not_exact() -> None:
+    inputs = (TensorType((1, 64, 28, 28), "bfloat16"), TensorType((64, 64, 3, 3), "bfloat16"))
+    attrs = {"strides": (1, 1), "padding": (1,) * 4, "dilation": (1, 1), "groups": 1, "constant_weight": True}
+    work = Workload("conv2d", inputs, (replace(inputs[0], dtype="bfloat16"),), attributes(attrs), 2)
+    layouts = [choose_layouts(work, HOST, accuracy) for accuracy in ("exact", "default")]
+    assert [isinstance(each.inputs[1].layout, WinogradLayout) for each in layouts if each] == [False, True]
 
 
 @pytest.mark.parametrize("low", ["bfloat16"])

@@ -44,11 +44,12 @@ def test_unpack(drawn):
     np.testing.assert_array_equal(result, layout.unpack(stored, shape), strict=True)
 
 
+@pytest.mark.parametrize("pairs", [False, True])
 @pytest.mark.parametrize("tile", [2, 4])
 @pytest.mark.parametrize("shape", [(16, 3, 3, 3), (17, 4, 3, 3)])
-def test_transformed_weights_are_recovered(tile, shape):
+def test_transformed_weights_are_recovered(tile, shape, pairs):
     """Up to rounding: what the transform of the weights keeps of them."""
-    layout = WinogradLayout.of(tile, 8)
+    layout = WinogradLayout.of(tile, 8, pairs)
     weight = np.random.default_rng(0).standard_normal(shape).astype("float32")
     result = run(lambda builder, x: emit_unpack(builder, x, layout, shape), layout.pack(weight))
     np.testing.assert_allclose(result, weight, rtol=1e-5, atol=1e-5)
