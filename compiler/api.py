@@ -54,6 +54,7 @@ class CompileRequest:
         live: a module in memory, in place of the file; ``model`` is its name.
         signature: which signature of a TensorFlow SavedModel; None for its only one.
         outputs: nodes where a frozen TensorFlow graph ends; empty for those that nothing follows.
+        toolchain: the toolchain that links ("zig", "zig:musl", "aarch64-linux-gnu"), in place of the target's.
     """
 
     model: Path
@@ -72,6 +73,7 @@ class CompileRequest:
     specialize: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     signature: str | None = None
     outputs: tuple[str, ...] = ()
+    toolchain: str | None = None
 
     @property
     def source(self) -> ModelSource:
@@ -118,6 +120,7 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
         jobs=request.jobs,
         observe=note,
         variants=variants,
+        toolchain=request.toolchain,
     )
     artifact.report = replace(artifact.report, phases=tuple(times))
     return None if request.stop_after == "plan" else artifact
@@ -169,6 +172,7 @@ def compile(  # noqa: A001 - the word users expect
     specialize: Mapping[str, tuple[int, ...]] | None = None,
     precision: str = "fp32",
     strict: bool = False,
+    toolchain: str | None = None,
 ) -> Artifact:
     """Compile a model: ``tilewright.compile("model.onnx").save("model.so")``.
 
@@ -203,6 +207,7 @@ def compile(  # noqa: A001 - the word users expect
             specialize=dict(specialize or {}),
             signature=signature,
             outputs=tuple(outputs),
+            toolchain=toolchain,
         )
     )
     assert artifact is not None

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from ..targets.database import load_target
+from ..targets.database import known_targets, load_target
 from ..targets.host import read_machine
-from ..targets.toolchain import TOOLCHAINS, Toolchain, find_toolchain
+from ..targets.toolchain import Toolchain, find_toolchain
 from .environments import ENVIRONMENTS
 
 _OLDEST_PYTHON = (3, 11)
@@ -102,9 +102,21 @@ def _toolchain() -> Iterator[Finding]:
         yield Finding("C compiler", "bad", str(error))
         return
     yield Finding("C compiler", "ok", f"{' '.join(toolchain.cc)}: {toolchain.version}")
-    yield Finding("binutils", "ok", f"{toolchain.ar}, {toolchain.objcopy}")
+    yield Finding("archiver", "ok", " ".join(toolchain.ar))
     yield _linking(toolchain)
-    yield Finding("toolchains", "ok", ", ".join(TOOLCHAINS.names()))
+    yield from _cross_toolchains()
+
+
+def _cross_toolchains() -> Iterator[Finding]:
+    """Say with what each triple of the known targets is linked, or which package would do it."""
+    targets = {target.triple: target for target in map(load_target, known_targets())}
+    for triple, target in sorted(targets.items()):
+        try:
+            found = find_toolchain(target)
+        except UserError as error:
+            yield Finding(f"for {triple}", "missing", str(error))
+            continue
+        yield Finding(f"for {triple}", "ok", f"{found.name}: {found.version}")
 
 
 def _linking(toolchain: Toolchain) -> Finding:

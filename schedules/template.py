@@ -23,6 +23,9 @@ Cost = Callable[[Workload, Target], float]
 
 _HOMES = ("generic", "cpu")
 
+#: The architectures whose kernels are C functions over caches and vector registers.
+CPUS = ("x86", "arm", "riscv")
+
 #: How far results may be from the sums in the model's order, the strictest first: "exact" reorders sums only, "default"
 #: allows algorithms that lose a few bits (an error under 1e-4 of the largest output), "fast" whatever is fastest.
 ACCURACIES = ("exact", "default", "fast")
@@ -39,7 +42,7 @@ class Template:
     Attributes:
         name: the function's name.
         family: the workload family it makes.
-        arch: the target's architecture, "" for every one.
+        arch: the target's architectures, empty for every one.
         needs: CPU features without which it does not apply.
         dtypes: element types that it takes for the anchor's operands and the first output; empty for all.
         build: makes the scheduled PrimFunc; its parameters are the workload's inputs, then its outputs, as stored.
@@ -51,7 +54,7 @@ class Template:
 
     name: str
     family: str
-    arch: str
+    arch: tuple[str, ...]
     needs: frozenset[str]
     dtypes: frozenset[str]
     build: Build
@@ -64,7 +67,7 @@ class Template:
         """Return whether family, target, element type and shapes allow this template."""
         return (
             self.family == work.family
-            and self.arch in ("", target.arch)
+            and (not self.arch or target.arch in self.arch)
             and self.needs <= target.features
             and (not self.dtypes or self.dtypes.issuperset(_types(work)))
             and (self.symbolic or work.is_static)
@@ -86,7 +89,7 @@ _TEMPLATES: list[Template] = []
 def template(
     family: str,
     *,
-    arch: str = "",
+    arch: str | tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
     dtypes: tuple[str, ...] = (),
     layouts: ChooseLayouts | None = None,
@@ -99,7 +102,16 @@ def template(
     def decorate(build: Build) -> Build:
         name = getattr(build, "__name__", family)
         row = Template(
-            name, family, arch, frozenset(needs), frozenset(dtypes), build, layouts, cost, accuracy, symbolic
+            name,
+            family,
+            (arch,) if isinstance(arch, str) else arch,
+            frozenset(needs),
+            frozenset(dtypes),
+            build,
+            layouts,
+            cost,
+            accuracy,
+            symbolic,
         )
         _TEMPLATES.append(row)
         return build

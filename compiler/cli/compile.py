@@ -54,6 +54,9 @@ Examples:
     show_default=True,
     help="so: shared library; static: archive and header; obj: one object and header; c: sources and kernel objects.",
 )
+@click.option(
+    "--toolchain", help="What links: native, a GNU triple, zig, zig:musl or zig:2.17 (glibc)."
+)
 @click.option("--module", help="path.py:factory, the PyTorch module whose weights MODEL, a state dict, holds.")
 @click.option("--signature", help="Which signature of a TensorFlow SavedModel.")
 @click.option("--outputs", help="Nodes where a frozen TensorFlow graph (.pb) ends, separated by commas.")
@@ -102,6 +105,7 @@ def command(
     output: Path | None,
     input_shapes: tuple[tuple[tuple[str, tuple[WrittenDim, ...]], ...], ...],
     kind: str,
+    toolchain: str | None,
     module: str | None,
     signature: str | None,
     outputs: str | None,
@@ -146,6 +150,7 @@ def command(
         specialize=dict(specialize),
         signature=signature,
         outputs=tuple(filter(None, (outputs or "").split(","))),
+        toolchain=toolchain,
     )
     if effective_precision(precision, load_target(target), strict) != precision and not state.quiet:
         click.echo(f"note: target '{target}' has no {precision}: the model is compiled in fp32", err=True)

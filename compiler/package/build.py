@@ -58,6 +58,7 @@ def build(
     jobs: int = 0,
     observe: Observer | None = None,
     variants: Sequence[Variant] = (),
+    toolchain: str | None = None,
 ) -> Artifact:
     """Make an artifact of a scheduled module.
 
@@ -69,6 +70,7 @@ def build(
         jobs: how many processes compile kernels; 0 for one per processor.
         observe: hears of the phases "plan" (with the kernels' compilation) and "package".
         variants: the same model scheduled for fixed sizes, which go into the same library.
+        toolchain: the toolchain to take, in place of those of the target's row.
 
     Raises:
         UserError: no compiler, an unknown format, a name that is no C identifier, or a full disk.
@@ -76,7 +78,7 @@ def build(
     if not _IDENTIFIER.fullmatch(name):
         raise UserError(f"'{name}' cannot be a model's name: give letters, digits and _, not a digit first")
     link = FORMATS[format]
-    toolchain = find_toolchain(target)
+    found = find_toolchain(target, toolchain)
     folder = tempfile.TemporaryDirectory(prefix="tilewright-", ignore_cleanup_errors=True)
     root = Path(folder.name)
     phases: list[tuple[str, float]] = []
@@ -91,9 +93,9 @@ def build(
         planned = _plan([Variant((), module), *variants], target, root, jobs)
         timed("plan", start)
         start = time.perf_counter()
-        manifest = _write_sources(root, planned, name, signature, target, toolchain.version)
+        manifest = _write_sources(root, planned, name, signature, target, found.version)
         objects = [kernel.path.relative_to(root).as_posix() for kernel in planned.kernels.values()]
-        product = link(Parts(root, name, tuple(dict.fromkeys(objects)), toolchain))
+        product = link(Parts(root, name, tuple(dict.fromkeys(objects)), found))
         if product.is_dir():
             (product / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
         _drop_all_but(root, product)

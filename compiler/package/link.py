@@ -15,6 +15,7 @@ from ...errors import UserError
 from ...registry import Registry
 from ...runtime.manifest import seal
 from ...targets.toolchain import Toolchain
+from .localize import localize
 from .project import cmake_lists, exports, makefile, prefixed_header
 
 #: What a library exports; with the model's name in front where models are linked into one program.
@@ -49,7 +50,7 @@ class Parts:
         folder: the folder; ``plan.c`` and ``data.S`` with the files it takes in lie there.
         name: the model's name, a C identifier.
         objects: the kernels' object files, relative to the folder.
-        toolchain: the compiler and its binutils.
+        toolchain: the compiler and the archiver.
     """
 
     folder: Path
@@ -98,7 +99,7 @@ def link_static(parts: Parts) -> Path:
     member = f"{parts.name}.o"
     _relocatable(parts, parts.folder / member)
     archive = os.path.relpath(product / f"lib{parts.name}.a", parts.folder)
-    _run(parts, [parts.toolchain.ar, "rcsD", archive, member])
+    _run(parts, [*parts.toolchain.ar, "rcsD", archive, member])
     return product
 
 
@@ -135,10 +136,8 @@ def _relocatable(parts: Parts, path: Path) -> None:
     sources = [*copy_runtime(parts.folder), "plan.c", "data.S"]
     _run(parts, [*parts.toolchain.cc, *COMPILE_FLAGS, f"-DTILEWRIGHT_MODEL={parts.name}", "-c", *sources])
     inputs = _response_file(parts.folder, [*(f"{Path(source).stem}.o" for source in sources), *parts.objects])
-    _run(parts, [*parts.toolchain.cc, *_RELOCATABLE_FLAGS, inputs, "-o", "all.o"])
-    kept = [f"--keep-global-symbol={parts.name}_{function}" for function in FUNCTIONS]
-    output = os.path.relpath(path, parts.folder)
-    _run(parts, [parts.toolchain.objcopy, "--strip-debug", *kept, "all.o", output])
+    _run(parts, [*parts.toolchain.cc, *_RELOCATABLE_FLAGS, inputs, "-o", os.path.relpath(path, parts.folder)])
+    localize(path, {f"{parts.name}_{function}" for function in FUNCTIONS})
 
 
 def _response_file(folder: Path, files: Sequence[str]) -> str:

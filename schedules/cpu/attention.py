@@ -13,7 +13,7 @@ from ...knobs import Knobs
 from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import writing
-from ..template import NotApplicable, template
+from ..template import CPUS, NotApplicable, template
 from .attention_operands import Shapes
 from .attention_rows import RowWriter, guards_against_nan
 from .attention_stream import StreamWriter
@@ -36,7 +36,7 @@ def layouts(work: Workload, target: Target) -> Workload:
     return work
 
 
-@template("attention", arch="x86", layouts=layouts)
+@template("attention", arch=CPUS, layouts=layouts)
 def attention(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Compute rows of scores in cache, softmax them, multiply with the values.
 

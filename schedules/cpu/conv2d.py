@@ -18,7 +18,7 @@ from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..low_precision import dot, multiplies_pairs
-from ..template import NotApplicable, template
+from ..template import CPUS, NotApplicable, template
 from .register_tile import EXACT_DEPTH, MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, prefetch, tile_shape
 from .window import Convolution, Place, WindowWriter
 
@@ -92,7 +92,7 @@ def cost(work: Workload, target: Target) -> float:
     return products + weights
 
 
-@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost, symbolic=True)
+@template("conv2d", arch=CPUS, dtypes=("float32",), layouts=layouts, cost=cost, symbolic=True)
 def direct_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep pixels x output channels in registers while input channels and taps stream past.
 

@@ -18,7 +18,7 @@ from ...targets.target import Target
 from ...workload import Workload
 from ..bindings import dtype_of
 from ..kernel import writing
-from ..template import NotApplicable, template
+from ..template import CPUS, NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
 from .register_tile import tile_shape
 from .window import Convolution, Place, WindowWriter
@@ -42,7 +42,7 @@ def layouts(work: Workload, target: Target) -> Workload:
     return work.with_layouts(inputs, (blocked(lanes),))
 
 
-@template("conv2d", arch="x86", dtypes=("float32", "uint8", "int8", "int32"), layouts=layouts, symbolic=True)
+@template("conv2d", arch=CPUS, dtypes=("float32", "uint8", "int8", "int32"), layouts=layouts, symbolic=True)
 def depthwise_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep a run of pixels of one channel block in registers while the window streams past.
 

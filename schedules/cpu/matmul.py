@@ -24,7 +24,7 @@ from ...workload import TensorType, Workload, attributes
 from ..access import broadcast_indices
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..low_precision import dot, multiplies_pairs, store_element
-from ..template import NotApplicable, template
+from ..template import CPUS, NotApplicable, template
 from ..vectors import extent
 from .register_tile import EXACT_DEPTH, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, multiply_add, prefetch, tile_shape
 
@@ -104,7 +104,7 @@ def cost(work: Workload, target: Target) -> float:
     return rows * depth * -(-product.columns // target.lanes()) / MULTIPLY_ADDS_PER_CYCLE
 
 
-@template("matmul", arch="x86", dtypes=("float32",), layouts=pack_second, cost=cost, symbolic=True)
+@template("matmul", arch=CPUS, dtypes=("float32",), layouts=pack_second, cost=cost, symbolic=True)
 def packed_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep rows x columns of the result in registers while the depth streams past.
 

@@ -30,7 +30,7 @@ from ...targets.target import Target
 from ...workload import LowTensor, Workload, attributes
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..low_precision import store_element
-from ..template import NotApplicable, template
+from ..template import CPUS, NotApplicable, template
 from .matmul import ALGORITHM, Product, pack_second, unravel
 from .register_tile import (
     CACHE_LINE,
@@ -85,7 +85,7 @@ def cost(work: Workload, target: Target) -> float:
     return (products + sums) / (1 - LEAST_GAIN)
 
 
-@template("matmul", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost, accuracy="default")
+@template("matmul", arch=CPUS, dtypes=("float32",), layouts=layouts, cost=cost, accuracy="default")
 def strassen_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Order: chunk of rows and column tile (shared among threads) > part of the depth > row tile > product > depth."""
     if STRASSEN not in work.attrs:

@@ -21,7 +21,7 @@ from ...layout import Layout
 from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
-from ..template import NotApplicable, template
+from ..template import CPUS, NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
 from .folded_tile import FOLD_CYCLES, FoldedTile, folded_shape
 from .register_tile import MULTIPLY_ADDS_PER_CYCLE, RegisterTile, tile_shape
@@ -76,7 +76,7 @@ def cost(work: Workload, target: Target) -> float:
     return _taps(work) * in_channels // groups * blocks / MULTIPLY_ADDS_PER_CYCLE
 
 
-@template("conv2d_transpose", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost)
+@template("conv2d_transpose", arch=CPUS, dtypes=("float32",), layouts=layouts, cost=cost)
 def transposed_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Keep results of one column phase x output channels in registers while input channels and taps stream past.
 

@@ -26,7 +26,7 @@ from ...winograd import POINTS, WinogradLayout, transforms
 from ...workload import LowTensor, Workload
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..low_precision import LowBuffer, dot, multiplies_pairs, store_element
-from ..template import NotApplicable, template
+from ..template import CPUS, NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
 from .register_tile import (
     MEMORY_BYTES_PER_CYCLE,
@@ -150,7 +150,7 @@ def applies(work: Workload) -> bool:
     return shape == (3, 3) and set(steps) == {1} and bool(dict(work.attrs).get("constant_weight"))
 
 
-@template("conv2d", arch="x86", dtypes=("float32",), layouts=layouts, cost=cost, accuracy="default", symbolic=True)
+@template("conv2d", arch=CPUS, dtypes=("float32",), layouts=layouts, cost=cost, accuracy="default", symbolic=True)
 def winograd_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Transform data tiles, multiply point by point, transform back into the epilogue."""
     layout = work.inputs[1].layout
