@@ -15,6 +15,7 @@ toolchain      names of toolchains, best first
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import fields
@@ -123,14 +124,15 @@ def _read(path: Path) -> Row:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise UserError(f"{path}: the file has more than {_MAX_BYTES} bytes, which no target needs")
-        row = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        row = tomllib.loads(text)
     except OSError as error:
         raise UserError(f"{path}: cannot read the target file: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: the target file is not valid TOML: {error}") from None
-    _check_table(path, "", row, _KEYS)
-    _check_table(path, "facts.", row.get("facts", {}), dict.fromkeys(_FACTS, _SIZE))
-    _check_table(path, "tvm.", row.get("tvm", {}), dict.fromkeys(row.get("tvm", {}), _TVM_VALUE))
+    _check_table(path, text, "", row, _KEYS)
+    _check_table(path, text, "facts.", row.get("facts", {}), dict.fromkeys(_FACTS, _SIZE))
+    _check_table(path, text, "tvm.", row.get("tvm", {}), dict.fromkeys(row.get("tvm", {}), _TVM_VALUE))
     return row
 
 
@@ -170,9 +172,17 @@ _KEYS = {
 }
 
 
-def _check_table(path: Path, prefix: str, table: Row, types: dict[str, _Type]) -> None:
+def _check_table(path: Path, text: str, prefix: str, table: Row, types: dict[str, _Type]) -> None:
     for key, value in table.items():
+        where = f"{path}, line {_line(text, key)}"
         if key not in types:
-            raise UserError(f"{path}: unknown key '{prefix}{key}'{nearest(key, sorted(types))}")
+            raise UserError(f"{where}: unknown key '{prefix}{key}'{nearest(key, sorted(types))}")
         if not types[key].check(value):
-            raise UserError(f"{path}: '{prefix}{key}' must be {types[key].expected}, not {value!r}")
+            raise UserError(f"{where}: '{prefix}{key}' must be {types[key].expected}, not {value!r}")
+
+
+def _line(text: str, key: str) -> int:
+    """Return the number of the first line that gives a key a value or begins its table; 1 where none is seen."""
+    assigned = re.compile(rf"""(^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*[=.\]]""")
+    lines = text.splitlines()
+    return next((number for number, line in enumerate(lines, 1) if assigned.search(line.partition("#")[0])), 1)

@@ -15,12 +15,27 @@ from pathlib import Path
 from ..errors import UserError
 from .target import Facts, Target
 
-_LEVELS = ("x86-64-v4", "x86-64-v3", "x86-64-v2", "x86-64")
+#: Rows that fit a machine of any vendor, best first, by what ``uname -m`` says.
+_X86 = ("x86-64-v4", "x86-64-v3", "x86-64-v2", "x86-64")
+_LEVELS = {
+    "x86_64": _X86,
+    "AMD64": _X86,
+    "aarch64": ("armv8-a",),
+    "armv7l": ("armv7-a",),
+    "riscv64": ("rv64gcv", "rv64gc"),
+}
 
-#: Rows to try on a machine of each vendor, best first; the levels fit every vendor.
+#: Rows to try on a machine of each vendor, or for ARM's own cores with the number of the part, best first.
 _ROWS = {
     "AuthenticAMD": ("znver5", "znver4", "x86-64-v4", "znver3"),
     "GenuineIntel": ("sapphirerapids", "icelake-server", "skylake-avx512", "haswell"),
+    "0x41 0xc07": ("cortex-a7",),
+    "0x41 0xd03": ("cortex-a53",),
+    "0x41 0xd08": ("cortex-a72",),
+    "0x41 0xd0b": ("cortex-a76",),
+    "0x41 0xd0c": ("neoverse-n1",),
+    "0x41 0xd40": ("neoverse-v1", "neoverse-n1"),
+    "0x41 0xd49": ("neoverse-n2", "neoverse-n1"),
 }
 
 #: Features that generated code gains from when the row does not already have them: Linux's name to LLVM's.
@@ -48,7 +63,7 @@ class Machine:
 
     Attributes:
         architecture: as ``uname -m`` has it.
-        vendor: the CPU's vendor identification.
+        vendor: the CPU's vendor identification; of ARM's, implementer and part ("0x41 0xd08").
         model: the CPU's model name, for people.
         flags: CPU features in Linux's spelling.
         caches: sizes in bytes by cache level (data and unified); empty where they are not known.
@@ -72,19 +87,24 @@ def host_target() -> Target:
 def target_of(machine: Machine) -> Target:
     """Return the best target whose instructions a machine has, with the machine's own caches and cores.
 
-    Raises UserError when the architecture or its oldest level is not among the rows.
+    Raises UserError when the architecture is not among the rows, or lacks what all of its rows need.
     """
     from .database import load_target
 
-    if machine.architecture not in ("x86_64", "AMD64"):
+    levels = _LEVELS.get(machine.architecture)
+    if levels is None:
         raise UserError(
             f"no target describes this machine ('{machine.architecture}'): "
             "name one of 'tilewright targets' with --target"
         )
-    rows = (load_target(name) for name in (*_ROWS.get(machine.vendor, ()), *_LEVELS))
+    rows = (load_target(name) for name in (*_ROWS.get(machine.vendor, ()), *levels))
     row = next((row for row in rows if row.features <= machine.flags), None)
     if row is None:
-        raise UserError("this machine lacks SSE2, which every x86 target needs: name another machine with --target")
+        oldest = load_target(levels[-1])
+        lacking = ", ".join(sorted(oldest.features - machine.flags))
+        raise UserError(
+            f"this machine lacks {lacking}, which every {oldest.arch} target needs: name another machine with --target"
+        )
     extras = sorted(
         name for name in _EXTRAS if name in machine.flags - row.features and _EXTRA_NEEDS[name] <= row.features
     )
@@ -106,12 +126,18 @@ def read_machine(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Machin
     cpu = _first_cpu(proc / "cpuinfo")
     return Machine(
         architecture=platform.machine(),
-        vendor=cpu.get("vendor_id", ""),
+        vendor=cpu.get("vendor_id") or f"{cpu.get('CPU implementer', '')} {cpu.get('CPU part', '')}".strip(),
         model=cpu.get("model name", ""),
-        flags=frozenset(cpu.get("flags", "").split()),
+        flags=_flags(cpu),
         caches=_caches(sys / "devices/system/cpu/cpu0/cache"),
         cores=len(os.sched_getaffinity(0)),
     )
+
+
+def _flags(cpu: dict[str, str]) -> frozenset[str]:
+    """Return the features under the name that the architecture has for them; RISC-V's are letters behind "rv64"."""
+    letters = cpu.get("isa", "").partition("_")[0][len("rv64") :]
+    return frozenset((cpu.get("flags") or cpu.get("Features", "")).split()) | frozenset(letters)
 
 
 def _first_cpu(path: Path) -> dict[str, str]:

@@ -54,9 +54,7 @@ Examples:
     show_default=True,
     help="so: shared library; static: archive and header; obj: one object and header; c: sources and kernel objects.",
 )
-@click.option(
-    "--toolchain", help="What links: native, a GNU triple, zig, zig:musl or zig:2.17 (glibc)."
-)
+@click.option("--toolchain", help="What links: native, a GNU triple, zig, zig:musl or zig:2.17 (glibc).")
 @click.option("--module", help="path.py:factory, the PyTorch module whose weights MODEL, a state dict, holds.")
 @click.option("--signature", help="Which signature of a TensorFlow SavedModel.")
 @click.option("--outputs", help="Nodes where a frozen TensorFlow graph (.pb) ends, separated by commas.")

@@ -27,6 +27,9 @@ ALIGNMENT = 64
 #: Allocations up to this size stay on the stack: LLVM keeps most of them in registers.
 STACK_BYTES = 512
 
+#: Features of vectors whose length only the processor knows.
+_SCALABLE = ("+v", "+sve", "+sve2")
+
 _BYTES_OF = {"bool": 1}
 
 
@@ -60,11 +63,23 @@ def compile_kernel(text: str, symbol: str, target: dict[str, Any], path: Path) -
     kind = tvm.target.Target(target)
     register_operators()
     function = tvm.ir.load_json(text).without_attr("global_symbol")
-    module = _lower(tvm.IRModule({symbol: function}), kind)
+    module = _lower(tvm.IRModule({symbol: function}), tvm.target.Target(_with_fixed_vectors(target)))
     raw, scratch = _with_raw_pointers(module[symbol], symbol)
     module = _legalize(tvm.IRModule({tvm.ir.GlobalVar(symbol): raw}))
     path.write_bytes(_object_code(tvm.get_global_func("target.build.llvm")(module, kind)))
     return scratch
+
+
+def _with_fixed_vectors(target: dict[str, Any]) -> dict[str, Any]:
+    """Return the target without the features for which TVM makes loops over vectors of unknown length.
+
+    The vectors of a kernel have the lengths that its template chose; LLVM is given the features again.
+    """
+    return (
+        {**target, "mattr": [each for each in target["mattr"] if each not in _SCALABLE]}
+        if "mattr" in target
+        else target
+    )
 
 
 def _object_code(built: Any) -> bytes:

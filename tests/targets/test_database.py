@@ -20,6 +20,32 @@ LINUX_NAMES = {
     "sse4.1": "sse4_1",
     "sse4.2": "sse4_2",
 }
+#: The same for ARM, whose features may have several names.
+ARM_NAMES = {
+    "fp-armv8": {"fp"},
+    "neon": {"asimd"},
+    "lse": {"atomics"},
+    "fullfp16": {"fphp", "asimdhp"},
+    "rdm": {"asimdrdm"},
+    "dotprod": {"asimddp"},
+    "fp16fml": {"asimdfhm"},
+    "complxnum": {"fcma"},
+    "jsconv": {"jscvt"},
+    "altnzcv": {"flagm2"},
+    "fptoint": {"frint"},
+    "sve-bitperm": {"svebitperm"},
+    **{name: {name} for name in ("bf16", "flagm", "i8mm", "sve", "sve2")},
+}
+ARM32_NAMES = {
+    "neon": {"neon"},
+    "vfp2": {"vfp"},
+    "vfp3": {"vfpv3"},
+    "vfp4": {"vfpv4"},
+    "d32": {"vfpd32"},
+    "fp16": {"half"},
+    "hwdiv": {"idivt"},
+    "hwdiv-arm": {"idiva"},
+}
 #: Every 64-bit x86 processor has these.
 BASELINE = {"64bit", "64bit-mode", "cmov", "cx8", "fxsr", "mmx", "nopl", "x87"}
 #: LLVM emits these instructions for intrinsics that nobody in this compiler writes, never by itself.
@@ -42,14 +68,30 @@ def instruction_sets(mcpu: str) -> set[str]:
     return {LINUX_NAMES.get(each, each) for each in relevant if not each.startswith(TUNING)}
 
 
-@pytest.mark.parametrize("name", known_targets())
+def of_arch(arch: str) -> list[str]:
+    return [name for name in known_targets() if load_target(name).arch == arch]
+
+
+@pytest.mark.parametrize("name", of_arch("x86"))
 def test_a_row_lists_exactly_the_instruction_sets_llvm_may_use(name: str) -> None:
     target = load_target(name)
-    assert dict(target.tvm)["mcpu"] == name
-    assert target.features == instruction_sets(name)
+    mcpu = str(dict(target.tvm)["mcpu"])
+    assert mcpu.startswith(name) or target.description == f"Another name of {mcpu}"
+    assert target.features == instruction_sets(mcpu)
 
 
-@pytest.mark.parametrize("name", known_targets())
+@pytest.mark.parametrize("name", of_arch("arm"))
+def test_an_arm_row_lists_exactly_the_instruction_sets_llvm_may_use(name: str) -> None:
+    from tvm.target import Target, codegen
+
+    target = load_target(name)
+    tvm = {key: list(value) if isinstance(value, tuple) else value for key, value in target.tvm}
+    llvm = {str(each) for each in codegen.llvm_get_cpu_features(Target(tvm))}
+    names = ARM_NAMES if target.triple.startswith("aarch64") else ARM32_NAMES
+    assert target.features == set().union(*(names[each] for each in llvm & names.keys()))
+
+
+@pytest.mark.parametrize("name", of_arch("x86"))
 def test_vector_width_follows_from_the_features(name: str) -> None:
     target = load_target(name)
     bits = 512 if "avx512f" in target.features else 256 if "avx2" in target.features else 128
@@ -108,6 +150,22 @@ def test_a_bad_row_names_the_file_and_the_key(tmp_path: Path, text: str, complai
         load_target(str(row))
     assert str(row) in str(raised.value)
     assert complaint in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('inherits = "rpi4"\n\ndescripton = "x"', 3),
+        ('description = "facts"\n[facts]\n# cores = 0\ncores = 0', 4),
+        ('description = "x"\nfacts = { l1_bytes = 1, cors = 2 }', 2),
+        ('description = "x"\nfacts.cores = "many"', 2),
+    ],
+)
+def test_a_bad_key_is_found_by_its_line(tmp_path: Path, text: str, line: int) -> None:
+    row = tmp_path / "row.toml"
+    row.write_text(text)
+    with pytest.raises(UserError, match=rf"row\.toml, line {line}: "):
+        load_target(str(row))
 
 
 def test_a_root_row_needs_every_fact(tmp_path: Path) -> None:

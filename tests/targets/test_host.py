@@ -87,8 +87,9 @@ def test_missing_caches_keep_the_rows_facts() -> None:
 @pytest.mark.parametrize(
     ("machine", "complaint"),
     [
-        (replace(ZEN5, architecture="aarch64"), "no target describes this machine ('aarch64')"),
-        (replace(ZEN5, flags=frozenset()), "this machine lacks SSE2"),
+        (replace(ZEN5, architecture="sparc64"), "no target describes this machine ('sparc64')"),
+        (replace(ZEN5, flags=frozenset()), "this machine lacks sse, sse2, which every x86 target needs"),
+        (replace(ZEN5, architecture="aarch64", flags=frozenset({"fp"})), "this machine lacks asimd"),
     ],
 )
 def test_a_machine_without_a_row_is_a_user_error(machine: Machine, complaint: str) -> None:
@@ -113,6 +114,25 @@ def test_proc_and_sys_are_read(tmp_path: Path) -> None:
     assert (machine.vendor, machine.model) == ("GenuineIntel", "Some CPU")
     assert machine.flags == {"sse", "sse2", "avx"}
     assert machine.caches == {1: 48 << 10, 2: 2 << 20}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "cpuinfo", "mcpu"),
+    [
+        ("aarch64", "Features\t: fp asimd crc32\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n", "cortex-a72"),
+        ("aarch64", "Features\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\n", "generic"),
+        ("armv7l", "Features\t: half vfp neon vfpv3 vfpd32\nCPU implementer\t: 0x41\nCPU part\t: 0xc09\n", "generic"),
+        ("riscv64", "isa\t: rv64imafdcv_zicsr_zba\n", "generic-rv64"),
+    ],
+)
+def test_other_architectures_are_read_in_their_own_words(
+    tmp_path: Path, architecture: str, cpuinfo: str, mcpu: str
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{cpuinfo}\n")
+    target = target_of(replace(read_machine(proc=tmp_path, sys=tmp_path), architecture=architecture))
+    assert dict(target.tvm)["mcpu"] == mcpu
+    assert target.arch == {"aarch64": "arm", "armv7l": "arm", "riscv64": "riscv"}[architecture]
+    assert ("v" in target.features) == ("rv64imafdcv" in cpuinfo)
 
 
 def test_a_system_without_proc_and_sys_reads_as_empty(tmp_path: Path) -> None:
