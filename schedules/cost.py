@@ -25,7 +25,7 @@ def _conv2d_transpose(work: Workload) -> float:
     return 2.0 * math.prod(work.inputs[0].shape) * channels_per_group * height * width
 
 
-@_ANCHOR_FLOPS.register("matmul")
+@_ANCHOR_FLOPS.register("matmul", "matmul_nbits")
 def _matmul(work: Workload) -> float:
     depth: int = work.inputs[0].shape[work.attr("a_axes")[-1]]
     return 2.0 * math.prod(work.output.shape) * depth

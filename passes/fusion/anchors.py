@@ -13,6 +13,7 @@ from ...tree_ensemble import TreeEnsemble
 from ...tvm_names import dtype_of, is_constant, shape_of
 from ...workload import Attribute, attributes
 from ..expressions import axes_of, ints, operator_name, permutation_of
+from ..nbits import MATMUL, TAKE
 
 if TYPE_CHECKING:
     from tvm.relax import Call, Expr, Var
@@ -40,7 +41,7 @@ FindView = Callable[["Expr"], "Call | None"]
 ANCHORS: Registry[Callable[[Call, FindView], Anchor | None]] = Registry("anchor")
 
 #: Families that read transposed operands in place and store a transposed result.
-READS_TRANSPOSED = frozenset({"matmul"})
+READS_TRANSPOSED = frozenset({"matmul", "matmul_nbits"})
 
 
 def reads_transposed(call: Call) -> bool:
@@ -152,6 +153,25 @@ def _matmul(call: Call, view_of: FindView) -> Anchor | None:
         "constant_weight": is_constant(operands[1]),
     }
     return Anchor("matmul", tuple(operands), attributes(described), tuple(views))
+
+
+@ANCHORS.register(MATMUL)
+def _matmul_nbits(call: Call, _: FindView) -> Anchor:
+    rank = len(shape_of(call))
+    described: dict[str, Attribute] = {
+        "a_axes": tuple(range(rank)),
+        "b_axes": (1, 0),
+        "out_axes": tuple(range(rank)),
+        "bits": int(call.attrs["bits"]),
+        "block": int(call.attrs["block"]),
+    }
+    return Anchor("matmul_nbits", tuple(call.args), attributes(described))
+
+
+@ANCHORS.register(TAKE)
+def _take_nbits(call: Call, _: FindView) -> Anchor:
+    described: dict[str, Attribute] = {each: int(call.attrs[each]) for each in ("bits", "block", "shared")}
+    return Anchor("take_nbits", tuple(call.args), attributes(described))
 
 
 @ANCHORS.register("nn.softmax")

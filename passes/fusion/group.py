@@ -15,6 +15,7 @@ from ...tvm_names import shape_of
 from ...workload import attributes
 from ..bind_sizes import NAME as BIND_SIZES
 from ..expressions import operator_name, permutation_of, variables_of
+from ..nbits import MATMUL as MATMUL_NBITS
 from .anchors import READS_LOW, READS_TRANSPOSED, Anchor, anchor_of, is_widening, reads_transposed
 from .graph import Graph
 from .pointwise import is_pointwise, occurrences, quantizes
@@ -30,7 +31,7 @@ REGION_LIMIT = 48
 EXPRESSION_LIMIT = 4000
 #: Anchors that choose first what joins them: where two groups could take a pointwise operator, as a residual addition,
 #: it costs nothing in the registers of a kernel that computes long for each element.
-HEAVY = frozenset({"nn.conv2d", "nn.conv2d_transpose", "matmul"})
+HEAVY = frozenset({"nn.conv2d", "nn.conv2d_transpose", "matmul", MATMUL_NBITS})
 #: Operators that only rename memory; they stay in ``main``.
 ALIASES = frozenset({"relax.reshape", f"relax.{BIND_SIZES}"})
 

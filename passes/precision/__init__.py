@@ -14,6 +14,7 @@ from .assign import AssignPrecision, check
 from .decompose_quantization import DecomposeQuantization
 from .lower import LowerPrecision
 from .narrow_storage import NarrowStorage, has_narrow
+from .weights_in_few_bits import LookupsOfFewBits, ProductsOfFewBits, Stored
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -35,6 +36,9 @@ def assign_precision(module: IRModule, computes: Computes = lambda _: False, pre
     """
     if _calls(module, QUANTIZE, DEQUANTIZE):
         module = compute_on_integers(module, computes)
+        stored: Stored = {}
+        for keep in (ProductsOfFewBits(computes, stored), LookupsOfFewBits(computes, stored)):
+            module = rewrite_to_fixed_point(module, [keep])[0]
         module = rewrite_to_fixed_point(module, [DecomposeQuantization(), FoldConstants()])[0]
     if has_narrow(module):
         module = rewrite_to_fixed_point(NarrowStorage()(module), [FoldConstants()])[0]

@@ -6,8 +6,10 @@ from . import depthwise_conv2d as depthwise_conv2d
 from . import integer_conv2d as integer_conv2d
 from . import integer_matmul as integer_matmul
 from . import matmul as matmul
+from . import matmul_nbits as matmul_nbits
 from . import narrow_conv2d as narrow_conv2d
 from . import strassen as strassen
+from . import take_nbits as take_nbits
 from . import transposed_conv2d as transposed_conv2d
 from . import tree_ensemble as tree_ensemble
 from . import winograd as winograd
