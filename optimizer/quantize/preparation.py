@@ -11,13 +11,13 @@ from onnx import ModelProto
 from ..data import Sample
 from ..graph import Graph, copy_of
 from .calibration import Range, Statistics, observe
+from .embeddings import write_embeddings
 from .equalization import equalize
 from .folding import folded_graph
 from .layers import Layer, find_layers
 from .placement import Placement, place
 from .qdq import write_pairs
 from .smoothing import smooth
-from .weights import write_embeddings
 
 
 @dataclass(frozen=True)

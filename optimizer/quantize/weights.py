@@ -8,16 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from ..graph import Array, Graph, at_least_opset
+from .embeddings import LEAST_ELEMENTS, tied_lookups, write_embeddings
 from .folding import folded_graph
 from .layers import Layer, find_layers
-from .scales import LEAST_SCALE, Affine, dequantize, quantize, weight_scale
+from .scales import LEAST_SCALE, dequantize, quantize, weight_scale
 
 #: Blocks of weights that share a scale came with this opset, and so did integers of four bits.
 _BLOCKED_OPSET = 21
-_LEAST_ELEMENTS = 4096
 _GROUP_OF_BYTES = 128
 _WORTH_BLOCKS = 3.0
 _SHRINKS = tuple(np.linspace(1.0, 0.7, 13))
@@ -28,16 +28,17 @@ def quantize_weights(model: ModelProto, path: Path, bits: int = 8, group: int = 
 
     x -> MatMul(w)  -->  x -> MatMul(DequantizeLinear(w8, scale))
     Gather(table, i)  -->  Mul(Cast(Gather(table8, i)), Gather(scale, i))
+    Gather(table, i), MatMul(x, table^T)  -->  Gather(t, i), MatMul(x, t^T) where t = DequantizeLinear(table4, scale)
 
     Args:
         bits: 8 (a scale for each output channel; for every 128 weights where few large ones spoil whole channels) or 4
-            (a scale for every ``group`` weights along the sums of matrix products; convolutions and embeddings, which
-            such blocks suit badly, keep 8).
+            (a scale for every ``group`` weights along the sums of matrix products; convolutions and embeddings that no
+            product reads, which such blocks suit badly, keep 8).
         group: how many weights share a scale at 4 bits.
     """
     graph, layers = folded_graph(model, path)
     size, least = (group, -8) if bits == 4 else (_GROUP_OF_BYTES, -128)
-    large = [layer.name for layer in layers if layer.weight.size >= _LEAST_ELEMENTS]
+    large = [layer.name for layer in layers if layer.weight.size >= LEAST_ELEMENTS]
     in_blocks = {
         layer.name
         for layer in layers
@@ -50,22 +51,58 @@ def quantize_weights(model: ModelProto, path: Path, bits: int = 8, group: int = 
         graph = Graph(at_least_opset(graph.finish(), _BLOCKED_OPSET, path), path)
         layers = find_layers(graph)
     for layer in layers:
-        if layer.name in in_blocks:
-            _write_blocked(graph, layer, size, least)
-        elif layer.name in large:
-            _write_channels(graph, layer)
+        if layer.name in large:
+            tied = tied_lookups(graph, layer)
+            grid = (size, least) if layer.name in in_blocks else None
+            _write_tied(graph, layer, tied, grid) if tied else _write(graph, layer, grid)
     write_embeddings(graph)
     return graph.finish()
 
 
-def _write_channels(graph: Graph, layer: Layer) -> None:
-    affine = weight_scale(layer.weight, layer.axis)
-    name = layer.node.input[1]
-    inputs = [
-        graph.add_constant(f"{name}_quantized", quantize(layer.weight, affine)),
-        graph.add_constant(f"{name}_scale", affine.scale),
-    ]
-    _replace_weight(graph, layer, inputs, axis=layer.axis)
+#: How many weights share a scale, and the least integer; None for a scale for each output channel in eight bits.
+_Blocks = tuple[int, int] | None
+
+
+def _write(graph: Graph, layer: Layer, grid: _Blocks) -> None:
+    weight = _dequantized(graph, layer.node.input[1], layer.weight, layer.axis, grid)
+    graph.insert(layer.node, [weight])
+    layer.node.input[1] = weight.output[0]
+
+
+def _write_tied(graph: Graph, layer: Layer, lookups: list[NodeProto], grid: _Blocks) -> None:
+    """Let a product and the lookups in its weight read one table, a row for each output channel."""
+    rows = layer.weight if layer.axis == 0 else layer.weight.T
+    table = _dequantized(graph, lookups[0].input[0], rows, 0, grid)
+    readers = [node for node in graph.nodes if node is layer.node or any(node is each for each in lookups)]
+    graph.insert(readers[0], [table])
+    for node in lookups:
+        node.input[0] = table.output[0]
+    if layer.axis == 0:
+        layer.node.input[1] = table.output[0]
+        return
+    turned = graph.node("Transpose", [table.output[0]], f"{layer.name}_weight", perm=[1, 0])
+    graph.insert(layer.node, [turned])
+    layer.node.input[1] = turned.output[0]
+
+
+def _dequantized(graph: Graph, name: str, weight: Array, axis: int, grid: _Blocks) -> NodeProto:
+    """Return what dequantizes a weight with output channels along ``axis``, its integers added to the graph."""
+    if grid is None:
+        affine = weight_scale(weight, axis)
+        integers, scale, attributes = quantize(weight, affine), affine.scale, {"axis": axis}
+    else:
+        integers, scale = blocked(weight, 1 - axis, *grid)
+        attributes = {"axis": 1 - axis, "block_size": grid[0]}
+    stored = _stored(graph, f"{name}_quantized", integers, grid is not None and grid[1] == -8)
+    inputs = [stored, graph.add_constant(f"{name}_scale", scale)]
+    return graph.node("DequantizeLinear", inputs, f"{name}_dequantized", **attributes)
+
+
+def _stored(graph: Graph, name: str, integers: Array, in_four_bits: bool) -> str:
+    if not in_four_bits:
+        return graph.add_constant(name, integers)
+    packed = pack_int4(integers).tobytes()
+    return graph.add_tensor(helper.make_tensor(graph.fresh(name), TensorProto.INT4, integers.shape, packed, raw=True))
 
 
 def _spoiled(layer: Layer) -> bool:
@@ -78,33 +115,11 @@ def _spoiled(layer: Layer) -> bool:
     return bool(coarse > _WORTH_BLOCKS * fine)
 
 
-def _write_blocked(graph: Graph, layer: Layer, group: int, least: int) -> None:
-    axis = 1 - layer.axis
-    integers, scale = blocked(layer.weight, axis, group, least)
-    name = layer.node.input[1]
-    if least == -8:
-        packed = pack_int4(integers).tobytes()
-        tensor = helper.make_tensor(
-            graph.fresh(f"{name}_quantized"), TensorProto.INT4, integers.shape, packed, raw=True
-        )
-        stored = graph.add_tensor(tensor)
-    else:
-        stored = graph.add_constant(f"{name}_quantized", integers)
-    inputs = [stored, graph.add_constant(f"{name}_scale", scale)]
-    _replace_weight(graph, layer, inputs, axis=axis, block_size=group)
-
-
-def _replace_weight(graph: Graph, layer: Layer, inputs: list[str], **attributes: int) -> None:
-    node = graph.node("DequantizeLinear", inputs, f"{layer.node.input[1]}_dequantized", **attributes)
-    graph.insert(layer.node, [node])
-    layer.node.input[1] = node.output[0]
-
-
 def blocked(weight: Array, axis: int, group: int, least: int = -8) -> tuple[Array, Array]:
     """Return integers from ``least`` to ``-least - 1`` and scales, one for every ``group`` weights along an axis.
 
     Every scale is the one of several that leaves the least square error: clipping the largest weight of a block often
-    costs less than a coarser step for all of them.
+    costs less than a coarser step for all of them. Scales are numbers of bfloat16, so that 16 bits hold each.
     """
     moved = np.moveaxis(weight, axis, -1)
     blocks = moved.reshape(*moved.shape[:-1], -1, group).astype(np.float64)
@@ -114,7 +129,7 @@ def blocked(weight: Array, axis: int, group: int, least: int = -8) -> tuple[Arra
     for shrink in _SHRINKS:
         # The extreme weight maps to the least integer, which has no positive twin: the scale may be negative.
         tried = extreme / least * shrink
-        tried = np.where(np.abs(tried) < LEAST_SCALE, 1.0, tried).astype(np.float32).astype(np.float64)
+        tried = _bfloat16(np.where(np.abs(tried) < LEAST_SCALE, 1.0, tried))
         error = np.square(np.clip(np.rint(blocks / tried), least, -least - 1) * tried - blocks).sum(
             axis=-1, keepdims=True
         )
@@ -123,30 +138,14 @@ def blocked(weight: Array, axis: int, group: int, least: int = -8) -> tuple[Arra
     return np.moveaxis(integers, -1, axis), np.moveaxis(scale[..., 0].astype(np.float32), -1, axis)
 
 
+def _bfloat16(values: Array) -> Array:
+    """Return numbers rounded to the eight significant bits of bfloat16."""
+    bits = values.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32).astype(np.float64)
+
+
 def pack_int4(integers: Array) -> Array:
     """Return integers of four bits, two to a byte, the first in the low half; an odd last one is padded with zero."""
     flat = (np.ascontiguousarray(integers).reshape(-1).astype(np.int16) & 0xF).astype(np.uint8)
     flat = np.concatenate([flat, np.zeros(len(flat) % 2, np.uint8)])
     return np.asarray(flat[0::2] | (flat[1::2] << 4), np.uint8)
-
-
-def write_embeddings(graph: Graph) -> None:
-    """Gather(table, i)  -->  Mul(Cast(Gather(table8, i)), Gather(scale, i)), a scale for each row of the table."""
-    graph.reindex()
-    for node in [each for each in graph.nodes if each.op_type == "Gather"]:
-        table = graph.constant(node.input[0])
-        axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
-        if table is None or table.dtype != np.float32 or table.ndim != 2 or axis or table.size < _LEAST_ELEMENTS:
-            continue
-        affine = weight_scale(table, 0)
-        name, indices = node.input[0], node.input[1]
-        rows = Affine(affine.scale, affine.zero_point, 0)
-        parts = [
-            graph.add_constant(f"{name}_quantized", quantize(table, rows)),
-            graph.add_constant(f"{name}_scale", affine.scale[:, None]),
-        ]
-        integers, scale = (graph.node("Gather", [part, indices], f"{part}_gathered") for part in parts)
-        floats = graph.node("Cast", [integers.output[0]], f"{name}_cast", to=TensorProto.FLOAT)
-        product = helper.make_node("Mul", [floats.output[0], scale.output[0]], [node.output[0]], name=node.name)
-        graph.insert(node, [integers, scale, floats, product])
-        graph.remove(node)

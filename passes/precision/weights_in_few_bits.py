@@ -50,7 +50,7 @@ class ProductsOfFewBits(RewritePass):
     matmul(x, dequantize(w, s, z))                -->  matmul_nbits(x, w^T, s^T, -z * s)
     matmul(x, permute_dims(dequantize(w, s, z)))  -->  matmul_nbits(x, w, s, -z * s)
 
-    Weights are constants of four or eight bits [K, N] with scales for each column, for the whole, or for blocks along K.
+    Weights are constants of four or eight bits [K, N] with a scale for all, for each column, or for blocks along K.
 
     Attributes:
         computes: whether some template makes a kernel of a workload.

@@ -159,7 +159,7 @@ class _FewRows(_Unpacking):
                 begin = first * self.block_size + at * size
                 if self.offset is None:
                     self._block(batch, block, row, begin, size, None)
-                    sums.flush_scaled(lambda vector, lane: self.scale[block + vector, group, lane])
+                    sums.flush_scaled(lambda vector, lane, group=group: self.scale[block + vector, group, lane])  # type: ignore[misc]
                 else:
                     self._block(batch, block, row, begin, size, group)
                     sums.flush()
