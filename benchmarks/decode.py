@@ -1,7 +1,8 @@
 """Tokens per second of GPT-2 small with a key/value cache, in turns with onnxruntime: ``python -m benchmarks.decode``.
 
 One library serves every length of the past up to a bound. A round generates the tokens greedily from the same prompt,
-on one thread, with each runtime in turn; the tokens of both must be the same and their logits near. Weights are random.
+on one thread, with each runtime in turn; the tokens of both must be the same and their logits near. With ``--bits`` the
+model with weights in few bits takes part too. Weights are random: they tell speed and size, not accuracy.
 """
 
 from __future__ import annotations
@@ -60,6 +61,16 @@ def _prompt() -> list[Array]:
 Step = Callable[[Array, Array, list[Any]], tuple[Array, list[Any]]]
 
 
+def in_few_bits(path: Path, bits: int) -> Path:
+    """Return the model with its weights, the tied table of embeddings among them, in so many bits."""
+    from tilewright.optimizer.quantize.job import Request
+    from tilewright.optimizer.quantize.run import quantize_model
+
+    low = path.with_name(f"{path.stem}_int{bits}.onnx")
+    quantize_model(Request(path, low, "weights-only", bits=bits))
+    return low
+
+
 def tilewright_step(path: Path, most: int) -> Step:
     """Return a step of the compiled model: token, mask and cache to logits and cache."""
     import tilewright
@@ -115,16 +126,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("build/decode"))
+    parser.add_argument("--bits", type=int, nargs="*", default=[], choices=(4, 8), help="also weights in few bits")
     parser.add_argument("--keep", action="store_true", help="measure what the folder holds already")
     options = parser.parse_args(arguments)
     path, most = options.folder / "gpt2_cache.onnx", _PROMPT + options.tokens
     if not (options.keep and path.is_file()):
         write_model(path, most)
     steps = {"tilewright": tilewright_step(path, most), "onnxruntime": onnxruntime_step(path)}
-    return report(steps, options.tokens, options.rounds, options.folder / "decode.json")
+    libraries = {"tilewright": path}
+    for bits in options.bits:
+        libraries[f"int{bits}"] = low = in_few_bits(path, bits)
+        steps[f"int{bits}"] = tilewright_step(low, most)
+    sizes = {name: each.with_suffix(".so").stat().st_size for name, each in libraries.items()}
+    return report(steps, sizes, options.tokens, options.rounds, options.folder / "decode.json")
 
 
-def report(steps: dict[str, Step], tokens: int, rounds: int, file: Path) -> int:
+def report(steps: dict[str, Step], sizes: dict[str, int], tokens: int, rounds: int, file: Path) -> int:
     """Run rounds in turns, print the medians, write them; return 1 when the runtimes disagree."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     last: dict[str, tuple[list[int], Array]] = {}
@@ -137,10 +154,12 @@ def report(steps: dict[str, Step], tokens: int, rounds: int, file: Path) -> int:
     (ours, near), (theirs, reference) = last["tilewright"], last["onnxruntime"]
     error = float(np.abs(near - reference).max() / np.abs(reference).max())
     for name, rate in rates.items():
-        print(f"{name:<12}{rate:8.2f} tokens/s")
+        held = f"  library {sizes[name] / 1e6:.1f} MB" if name in sizes else ""
+        print(f"{name:<12}{rate:8.2f} tokens/s, {rate / rates['tilewright']:.2f} of float32{held}")
     ratio = rates["tilewright"] / rates["onnxruntime"]
     print(f"ratio {ratio:.3f}, logits {error:.1e} apart, tokens {'equal' if ours == theirs else 'DIFFERENT'}")
-    file.write_text(json.dumps({"tokens_per_second": rates, "ratio": ratio, "error": error}, indent=2) + "\n")
+    found = {"tokens_per_second": rates, "library_bytes": sizes, "ratio": ratio, "error": error}
+    file.write_text(json.dumps(found, indent=2) + "\n")
     return 0 if ours == theirs and error <= _NEAR else 1
 
 

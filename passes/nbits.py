@@ -60,7 +60,10 @@ def packed(codes: NDArray[np.int8], bits: int) -> NDArray[Any]:
 
 def _numbers(builder: BlockBuilder, call: Call, codes: Expr, scale: Expr, offset: Expr | None) -> Expr:
     """Return the weight [N, K] as plain operators."""
-    do = lambda name, *args: builder.emit(getattr(relax.op, name)(*args))  # noqa: E731
+
+    def do(name: str, *args: Any) -> Any:
+        return builder.emit(getattr(relax.op, name)(*args))
+
     bits, block = int(call.attrs["bits"]), int(call.attrs["block"])
     rows, depth = shape_of(codes)[0], depth_of(shape_of(codes), bits)
     if bits == 4:

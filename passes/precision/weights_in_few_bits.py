@@ -13,6 +13,7 @@ from tvm import relax
 from ...nbits import NIBBLES
 from ...tvm_names import dtype_of, expressions, is_constant, shape_of, with_plain_dims
 from ...workload import TensorType, Workload
+from ..conversion import CONVERT
 from ..expressions import constant, permutation_of
 from ..fusion.anchors import anchor_of
 from ..nbits import matmul_nbits, packed, take_nbits
@@ -135,7 +136,7 @@ def stored_codes(call: Call, transposed: bool, scope: Scope, stored: Stored) -> 
 
 
 def _codes(call: Call, transposed: bool, scope: Scope) -> Codes | None:
-    arrays = [scope.constant(each) for each in call.args]
+    arrays = [_array(each, scope) for each in call.args]
     if any(each is None for each in arrays) or arrays[0].ndim != 2 or not arrays[0].size:  # type: ignore[union-attr]
         return None
     data, scale, zero = (np.asarray(each) for each in arrays)
@@ -151,6 +152,14 @@ def _codes(call: Call, transposed: bool, scope: Scope) -> Codes | None:
         return None
     zeros = zero.astype(np.float32) if block else zero.astype(np.float32).reshape(-1, 1)
     return _packed(wide, spread, np.broadcast_to(zeros, spread.shape), block or wide.shape[1])
+
+
+def _array(expr: Expr, scope: Scope) -> Array | None:
+    """Return the elements of a constant; integers narrower than a byte are a conversion of one."""
+    narrow = scope.call(expr, CONVERT)
+    if narrow is not None and dtype_of(narrow) in ("int4", "uint4", "int2", "uint2"):
+        return scope.constant(narrow.args[0])
+    return scope.constant(expr)
 
 
 def _of_blocks(shape: tuple[int, ...], scale: Array, axis: int, block: int) -> Array | None:

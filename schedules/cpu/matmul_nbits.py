@@ -10,6 +10,7 @@ multiply-add scales them. More rows read a panel that is unpacked and scaled onc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from ..kernel import Kernel, unrolled_loop, writing
 from ..low_precision import LowBuffer
 from ..template import NotApplicable, template
 from .matmul import Product, ProductWriter, Tiles, with_rows_folded
-from .register_tile import EXACT_DEPTH, MEMORY_BYTES_PER_CYCLE, RegisterTile, tile_shape
+from .register_tile import EXACT_DEPTH, MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, tile_shape
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -53,8 +54,9 @@ def layouts(work: Workload, target: Target) -> Workload:
 def cost(work: Workload, target: Target) -> float:
     """Return estimated cycles: the weights from memory, or the products."""
     product = Product.of(work)
-    weights = product.depth * product.columns * work.attr("bits") / 8
-    return max(weights / MEMORY_BYTES_PER_CYCLE, product.rows * product.depth * product.columns / target.lanes() / 2)
+    weights = float(product.depth * product.columns * work.attr("bits")) / 8
+    steps = float(math.prod(product.batch) * product.rows * product.depth * -(-product.columns // target.lanes()))
+    return max(weights / MEMORY_BYTES_PER_CYCLE, steps / MULTIPLY_ADDS_PER_CYCLE)
 
 
 @template(
