@@ -143,8 +143,11 @@ def _computable(work: Workload) -> bool:
 def choose_layouts(work: Workload, target: Target, accuracy: str = "default") -> Workload | None:
     """Return the workload stored as the cheapest template wants it; None when no template has a wish.
 
-    Templates that state no cost are taken in order of specificity.
+    Templates that state no cost are taken in order of specificity. Blocks of channels are for vectors: a target without
+    them stores rows.
     """
+    if target.lanes() == 1:
+        return None
     allowed = ACCURACIES[: ACCURACIES.index(accuracy) + 1]
     wishes: list[tuple[float, Workload]] = []
     wide = widened(work)

@@ -26,7 +26,7 @@ class Target:
     Attributes:
         name: the row's name ("x86-64-v4", "znver4", "host").
         description: one sentence for people.
-        arch: the family of instruction sets: "x86", "arm", "riscv".
+        arch: the family of instruction sets: "x86", "arm", "riscv"; "c" for whatever a C compiler knows.
         triple: the GNU triple ("x86_64-linux-gnu").
         tvm: TVM's target dictionary as pairs.
         features: CPU features in Linux's spelling ("avx2", "fma", "avx512f", "avx512_vnni"): those that generated code
@@ -43,6 +43,11 @@ class Target:
     features: frozenset[str]
     facts: Facts
     toolchain: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """What kernels are compiled to: "llvm" objects, "c" text, ..."""
+        return str(dict(self.tvm)["kind"])
 
     def lanes(self, dtype: str = "float32") -> int:
         """Return how many elements of this type a vector register holds, at least 1."""

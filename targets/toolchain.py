@@ -141,6 +141,7 @@ _add_cross("x86_64-linux-gnu", "gcc-x86-64-linux-gnu")
 _add_cross("aarch64-linux-gnu", "gcc-aarch64-linux-gnu")
 _add_cross("arm-linux-gnueabihf", "gcc-arm-linux-gnueabihf")
 _add_cross("riscv64-linux-gnu", "gcc-riscv64-linux-gnu")
+_add_cross("arm-none-eabi", "gcc-arm-none-eabi")
 _add_zig()
 
 

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...dim_text import parse
 from ...errors import UserError
-from ...runtime.manifest import HEADER_BYTES, section_bytes
 from ...schedules.symbols import symbols_of_kernel
 from ...signature import Signature
 from ...targets.target import Target
-from ...targets.toolchain import find_toolchain
 from ...workload import Workload
 from ..pipeline import Observer, PhaseEvent
 from .artifact import Artifact, Report, disk_full
 from .calls import Calls
-from .emit_c import emit_plan
 from .kernels import Kernel, compile_kernels
-from .link import FORMATS, Parts
-from .manifest import make_manifest
 from .plan import KernelFacts, Plan, make_plan
+from .products import PRODUCTS, Planned
 from .read_calls import read_calls
 from .variants import Variant, join_plans, share_weights
 from .views import place_inside
-from .weights import LARGE_BYTES, data_assembly, write_weights
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -39,13 +32,6 @@ if TYPE_CHECKING:
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OBJECTS = "kernels"
-
-
-@dataclass(frozen=True)
-class _Planned:
-    plan: Plan
-    kernels: dict[str, Kernel]
-    templates: dict[str, str]
 
 
 def build(
@@ -77,8 +63,7 @@ def build(
     """
     if not _IDENTIFIER.fullmatch(name):
         raise UserError(f"'{name}' cannot be a model's name: give letters, digits and _, not a digit first")
-    link = FORMATS[format]
-    found = find_toolchain(target, toolchain)
+    finish = PRODUCTS[target.kind](target, format, toolchain)
     folder = tempfile.TemporaryDirectory(prefix="tilewright-", ignore_cleanup_errors=True)
     root = Path(folder.name)
     phases: list[tuple[str, float]] = []
@@ -90,12 +75,11 @@ def build(
 
     try:
         start = time.perf_counter()
-        planned = _plan([Variant((), module), *variants], target, root, jobs)
+        kernels, templates, plan = _plan([Variant((), module), *variants], target, root, jobs)
         timed("plan", start)
         start = time.perf_counter()
-        manifest = _write_sources(root, planned, name, signature, target, found.version)
-        objects = [kernel.path.relative_to(root).as_posix() for kernel in planned.kernels.values()]
-        product = link(Parts(root, name, tuple(dict.fromkeys(objects)), found))
+        planned = Planned(root, name, signature, target, plan, kernels, templates)
+        product, manifest = finish(planned)
         if product.is_dir():
             (product / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
         _drop_all_but(root, product)
@@ -109,7 +93,9 @@ def build(
     return Artifact(product, folder, manifest, _report(phases, planned, product))
 
 
-def _plan(variants: Sequence[Variant], target: Target, root: Path, jobs: int) -> _Planned:
+def _plan(
+    variants: Sequence[Variant], target: Target, root: Path, jobs: int
+) -> tuple[dict[str, Kernel], dict[str, str], Plan]:
     """Compile the kernels that main calls and lay out memory; scratch is known only once a kernel is lowered.
 
     The first of the variants is the general one.
@@ -132,7 +118,7 @@ def _plan(variants: Sequence[Variant], target: Target, root: Path, jobs: int) ->
         own = {call.function: facts[_unique(call.function, number)] for call in calls.kernel_calls()}
         plans.append(make_plan(calls, own))
     special = [(variant.fixed, plan) for variant, plan in zip(variants[1:], plans[1:], strict=True)]
-    return _Planned(join_plans(plans[0], special), kernels, templates)
+    return kernels, templates, join_plans(plans[0], special)
 
 
 def _unique(function: str, variant: int) -> str:
@@ -166,29 +152,6 @@ def _attribute(function: PrimFunc, key: str, kind: Callable[[Any], Any], default
     return default if value is None else kind(getattr(value, "value", value))
 
 
-def _write_sources(
-    root: Path, planned: _Planned, name: str, signature: Signature, target: Target, compiler: str
-) -> dict[str, Any]:
-    """Write plan.c, data.S, weights.bin and manifest.bin; return the manifest."""
-    plan = planned.plan
-    source = emit_plan(plan, name, target.name, target.features, signature)
-    (root / "plan.c").write_text(source, encoding="utf-8")
-    weights = write_weights(plan, root / "weights.bin")
-    manifest = make_manifest(
-        name,
-        signature,
-        target,
-        plan,
-        templates=planned.templates,
-        compiler=compiler,
-        hashes={"weights": weights, "plan": hashlib.sha256(source.encode()).hexdigest()},
-    )
-    (root / "manifest.bin").write_bytes(section_bytes(manifest))
-    large = target.arch == "x86" and plan.weight_bytes > LARGE_BYTES
-    (root / "data.S").write_text(data_assembly("weights.bin", "manifest.bin", HEADER_BYTES, large=large))
-    return manifest
-
-
 def _drop_all_but(root: Path, product: Path) -> None:
     """Delete what the product was made of: weights lie in it twice."""
     for path in sorted(root.rglob("*"), reverse=True):
@@ -200,7 +163,7 @@ def _drop_all_but(root: Path, product: Path) -> None:
             path.unlink()
 
 
-def _report(phases: list[tuple[str, float]], planned: _Planned, product: Path) -> Report:
+def _report(phases: list[tuple[str, float]], planned: Planned, product: Path) -> Report:
     files = [each for each in product.rglob("*") if each.is_file()] if product.is_dir() else [product]
     return Report(
         phases=tuple(phases),

@@ -55,12 +55,19 @@ def has_flow(plan: Plan) -> bool:
 def _function(name: str, first: int, end: int, turns: Sequence[Turn]) -> Iterator[str]:
     yield f"static int32_t {name}(struct tw_run* run, const struct tw_frame* frame) {{"
     yield "  int32_t code = 0;"
+    yield from flow_lines(first, end, turns, _steps)
+    yield "  return code;\n}\n"
+
+
+def flow_lines(
+    first: int, end: int, turns: Sequence[Turn], steps: Callable[[int, int], Iterator[str]]
+) -> Iterator[str]:
+    """Yield the statements of a part of the plan; ``steps`` gives those of the steps from one to before another."""
     for turn in turns:
-        yield from _steps(first, turn.before)
+        yield from steps(first, turn.before)
         first = turn.before
         yield from _TURNS[turn.kind](turn)
-    yield from _steps(first, end)
-    yield "  return code;\n}\n"
+    yield from steps(first, end)
 
 
 def _steps(first: int, end: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ...targets.target import Target
 from .helpers import Request, Work, helpers
 from .lowering import compile_kernel
+from .source.printing import PRINTED, print_all
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -28,7 +29,7 @@ class Kernel:
 
     Attributes:
         symbol: its function's name in the object file.
-        path: the object file.
+        path: the object file, or the text.
         scratch: bytes of scratch it takes as its last argument; 0 when it takes none.
     """
 
@@ -51,7 +52,10 @@ def compile_kernels(functions: Mapping[str, PrimFunc], target: Target, folder: P
     representative = _representatives(functions)
     symbols = _symbols(list(dict.fromkeys(representative.values())))
     requests = _requests({symbols[name]: functions[name] for name in symbols}, target, folder)
-    scratch = _compile_all(requests, jobs or len(os.sched_getaffinity(0)))
+    if target.kind in PRINTED:
+        scratch = print_all(requests, target.kind)
+    else:
+        scratch = _compile_all(requests, jobs or len(os.sched_getaffinity(0)))
     compiled = {each.symbol: Kernel(each.symbol, each.path, scratch[each.symbol]) for each in requests}
     return {name: compiled[symbols[first]] for name, first in representative.items()}
 

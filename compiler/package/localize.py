@@ -42,7 +42,8 @@ _FORMATS = {
     2: _Format("40xQ10xHH", "2I4Q2I2Q", "IBBHQQ", 1, 3, "QQ", 32),
 }
 #: Fields of a section's header.
-_NAME, _TYPE, _OFFSET, _SIZE, _LINK, _INFO, _ENTRY = 0, 1, 4, 5, 6, 7, 9
+_NAME, _TYPE, _FLAGS, _OFFSET, _SIZE, _LINK, _INFO, _ENTRY = 0, 1, 2, 4, 5, 6, 7, 9
+_EXECUTED = 4  # flag of a section
 
 
 def localize(path: Path, kept: Collection[str]) -> None:
@@ -52,6 +53,12 @@ def localize(path: Path, kept: Collection[str]) -> None:
     """
     with path.open("r+b") as file:
         _Object(file).localize(kept)
+
+
+def code_bytes(path: Path) -> int:
+    """Return the bytes of a relocatable object's sections of machine code, literals among it included."""
+    with path.open("rb") as file:
+        return sum(each[_SIZE] for each in _Object(file).sections if each[_FLAGS] & _EXECUTED)
 
 
 class _Object:

@@ -94,8 +94,31 @@ def _object_code(built: Any) -> bytes:
         os.close(memory)
 
 
-def _lower(module: IRModule, target: Any) -> IRModule:
-    """TVM's pipeline for scheduled functions, up to where it would pack the arguments."""
+def lower_for_text(text: str, symbol: str, target: dict[str, Any], vectors: bool) -> PrimFunc:
+    """Return one kernel lowered as far as a language like C can say it, its buffers still parameters.
+
+    Args:
+        text: the scheduled PrimFunc, as ``tvm.ir.save_json`` writes it.
+        symbol: the name of the function.
+        target: TVM's target dictionary.
+        vectors: whether the language has vectors; else loops over lanes are loops.
+    """
+    import tvm
+    from tvm import tirx
+
+    let_rounding_be_vectorized()
+    function = tvm.ir.load_json(text).without_attr("global_symbol")
+    module = _lower(tvm.IRModule({symbol: function}), tvm.target.Target(target), vectors, reuse=False)
+    return tirx.transform.LowerIntrin()(module)[symbol]
+
+
+def _lower(module: IRModule, target: Any, vectors: bool = True, reuse: bool = True) -> IRModule:
+    """TVM's pipeline for scheduled functions, up to where it would pack the arguments.
+
+    Args:
+        vectors: whether loops over lanes become vectors.
+        reuse: whether allocations share memory, which may change their types.
+    """
     from tvm import s_tir, tirx, transform
 
     schedule, tir = s_tir.transform, tirx.transform
@@ -115,8 +138,8 @@ def _lower(module: IRModule, target: Any) -> IRModule:
         tir.BF16ComputeLegalize(),
         tir.NarrowDataType(32),
         schedule.LoopPartition(),
-        tir.VectorizeLoop(True),
-        tir.StorageRewrite(),
+        tir.VectorizeLoop(vectors),
+        *([tir.StorageRewrite()] if reuse else []),
         schedule.HoistIfThenElse(),
         tir.UnrollLoop(),
         schedule.RenormalizeSplitPattern(),

@@ -57,8 +57,12 @@ MATH = {
     **{"fabs": "fabs", "nearbyint": "rint", "round": "round", "hypot": "hypot", "fma": "fma"},
 }
 
+#: Words of C, and names of its library that a compiler warns about.
 C_WORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool true false "
-    "main exp log sin cos tan floor ceil round pow index y0 y1 yn j0 j1 jn gamma".split()
+    re.findall(
+        r"\w+",
+        "auto break case char const continue default do double else enum extern float for goto if inline int long "
+        "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
+        "bool true false main exp log sin cos tan floor ceil round pow index y0 y1 yn j0 j1 jn gamma",
+    )
 )

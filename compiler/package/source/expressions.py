@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,12 @@ _INFIX = {
     "EQ": "==", "NE": "!=", "And": "&&", "Or": "||", "BitwiseAnd": "&", "BitwiseOr": "|", "BitwiseXor": "^",
     "LShift": "<<", "RShift": ">>",
 }  # fmt: skip
-_INFIX_CALLS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "shift_left": "<<", "shift_right": ">>"}
+_INFIX_CALLS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "shift_right": ">>"}
+#: Zeros at the end of a hexadecimal fraction, and the point where nothing else follows it.
+_TRAILING = re.compile(r"\.?0*(?=p)")
+#: A name or a number, which can be written twice.
+_ATOM = re.compile(r"[A-Za-z_]\w*|\(?-?[0-9][0-9a-fx.p+-]*[fuL]*\)?")
+_NARROW = ("int8", "uint8", "int16", "uint16")
 _LOGICAL = ("LT", "LE", "GT", "GE", "EQ", "NE", "And", "Or", "Not")
 
 
@@ -85,7 +92,7 @@ class Printer:
     def named(self, expr: Expr, wish: str = "t") -> str:
         """Return a name or number for an expression, so that it can be written twice."""
         text = self.expression(expr)
-        if text.isidentifier():
+        if _ATOM.fullmatch(text):
             return text
         name = self.names.fresh(wish)
         self.line(f"const {self.type_name(dtype_of(expr))} {name} = {text};")
@@ -94,10 +101,26 @@ class Printer:
     def _infix(self, kind: str, expr: Expr) -> str:
         if kind in ("And", "Or"):
             return self._short_circuit(kind, expr)
-        text = f"({self.expression(expr.a)} {_INFIX[kind]} {self.expression(expr.b)})"
-        if kind == "Mod" and dtype_of(expr).startswith("float"):
+        dtype = dtype_of(expr)
+        if kind == "Mod" and dtype.startswith("float"):
             raise self.refuse("the remainder of floats")
-        return f"-{text}" if kind in _LOGICAL and lanes_of(dtype_of(expr)) > 1 and self.dialect.load is None else text
+        if kind == "LShift":
+            return self.shifted_left(expr.a, expr.b)
+        text = f"({self.expression(expr.a)} {_INFIX[kind]} {self.expression(expr.b)})"
+        # Arithmetic of less than 32 bits is done in int: what it loses is lost by a cast.
+        return f"(({self.type_name(dtype)}){text})" if dtype in _NARROW and kind not in _LOGICAL else text
+
+    def shifted_left(self, value: Expr, places: Expr) -> str:
+        """Signed numbers are shifted as unsigned ones: bits that leave at the top are no overflow then."""
+        dtype = dtype_of(value)
+        text = f"{self.expression(value)}"
+        if dtype.startswith("int"):
+            unsigned, signed = self.type_name(f"u{dtype}"), self.type_name(dtype)
+            convert = "as_" if lanes_of(dtype) > 1 else ""
+            text = f"{convert}{unsigned}({text})" if convert else f"({unsigned}){text}"
+            made = f"({text} << {self.expression(places)})"
+            return f"as_{signed}{made}" if convert else f"(({signed}){made})"
+        return f"({text} << {self.expression(places)})"
 
     def _short_circuit(self, kind: str, expr: Expr) -> str:
         """The right operand is evaluated when the left one asks for it, with the statements it needs."""
@@ -169,7 +192,9 @@ def float_text(value: float, dtype: str) -> str:
         return "NAN"
     if math.isinf(value):
         return "INFINITY" if value > 0 else "(-INFINITY)"
-    text = f"{value!r}" if value == int(value) and abs(value) < 1e6 else value.hex()
+    if dtype == "float32":
+        value = struct.unpack("f", struct.pack("f", value))[0]
+    text = f"{value!r}" if value == int(value) and abs(value) < 1e6 else _TRAILING.sub("", value.hex())
     return f"({text}{suffix})" if value < 0 or text.startswith("-") else f"{text}{suffix}"
 
 
@@ -249,6 +274,8 @@ def _broadcast(printer: Printer, expr: Expr) -> str:
 def _call(printer: Printer, call: Call) -> str:
     name = str(call.op.name).rpartition(".")[2]
     dtype = dtype_of(call)
+    if name == "shift_left":
+        return printer.shifted_left(*call.args)
     if name in _INFIX_CALLS:
         left, right = map(printer.expression, call.args)
         return f"({left} {_INFIX_CALLS[name]} {right})"
@@ -277,7 +304,7 @@ def _address(printer: Printer, call: Call) -> str:
 
 _CALLS: dict[str, Callable[[Printer, Any], str]] = {
     "reinterpret": lambda printer, call: printer.read_bits(call.args[0], dtype_of(call)),
-    "if_then_else": lambda printer, call: printer.guarded(*call.args, dtype=dtype_of(call)),
+    "if_then_else": lambda printer, call: printer.guarded(call.args[0], call.args[1], call.args[2], dtype_of(call)),
     "likely": lambda printer, call: printer.expression(call.args[0]),
     "bitwise_not": lambda printer, call: f"(~{printer.expression(call.args[0])})",
     "isnan": lambda printer, call: f"({printer.named(call.args[0])} != {printer.named(call.args[0])})",

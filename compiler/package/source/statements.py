@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ def print_kernel(function: PrimFunc, symbol: str, dialect: Dialect, stack_bytes:
             continue
         held = str(each.dtype)
         writer.views[each] = (name, held)
-        const = "" if name in stored or str(each.name) in stored else "const "
+        const = "" if str(each.name) in stored else "const "
         parameters.append((f"{_memory(dialect, 'global')}{const}{writer.type_name(held)}* restrict {name}", name))
     writer.statement(function.body)
     if writer.used_scratch:
@@ -72,8 +73,6 @@ def _memory(dialect: Dialect, scope: str) -> str:
 
 
 def _mentions(text: str, name: str) -> bool:
-    import re
-
     return re.search(rf"\b{re.escape(name)}\b", text) is not None
 
 
@@ -217,8 +216,6 @@ def _store(writer: _Writer, statement: Any) -> None:
 
 
 def _view(writer: _Writer, declaration: Any) -> None:
-    from .expressions import UserError  # noqa: F401
-
     source = _source_of(declaration)
     buffer = declaration.buffer
     if source is None:
