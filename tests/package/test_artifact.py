@@ -12,7 +12,7 @@ import pytest
 from packaging_models import convolution_case, make, types_case
 
 import tilewright
-from tilewright.compiler.package import build as build_module
+from tilewright.compiler.package import products
 from tilewright.compiler.package.artifact import Artifact
 from tilewright.compiler.package.build import build
 from tilewright.compiler.pipeline import PhaseEvent
@@ -128,7 +128,7 @@ def test_a_full_disk_while_building(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*arguments: object) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(build_module, "write_weights", full)
+    monkeypatch.setattr(products, "write_weights", full)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(UserError, match="no space is left in"):
         make(types_case())
