@@ -21,6 +21,8 @@ Build = Callable[[Workload, Target, Knobs], "PrimFunc"]
 ChooseLayouts = Callable[[Workload, Target], Workload]
 Cost = Callable[[Workload, Target], float]
 
+#: Element types that a kernel whose epilogue ends in them writes as it would float32.
+BYTES = frozenset({"int8", "uint8"})
 _HOMES = ("generic", "cpu")
 
 #: The architectures whose kernels are C functions over caches and vector registers.
@@ -44,7 +46,8 @@ class Template:
         family: the workload family it makes.
         arch: the target's architectures, empty for every one.
         needs: CPU features without which it does not apply.
-        dtypes: element types that it takes for the anchor's operands and the first output; empty for all.
+        dtypes: element types that it takes for the anchor's operands and the first output, which an epilogue may also
+            narrow to bytes; empty for all.
         build: makes the scheduled PrimFunc; its parameters are the workload's inputs, then its outputs, as stored.
         layouts: returns the workload with the operand layouts this template wants, or raises NotApplicable.
         cost: cycles on one core that the workload, with those layouts, is estimated to take; what templates compete by.
@@ -80,7 +83,9 @@ class Template:
 
 
 def _types(work: Workload) -> set[str]:
-    return {each.dtype for each in (*work.inputs[: work.anchor_arity], work.outputs[0])}
+    operands = {each.dtype for each in work.inputs[: work.anchor_arity]}
+    narrowed = work.epilogue is not None and work.outputs[0].dtype in BYTES
+    return operands if narrowed else operands | {work.outputs[0].dtype}
 
 
 _TEMPLATES: list[Template] = []

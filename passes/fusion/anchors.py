@@ -221,6 +221,11 @@ def _transpose(call: Call, _: FindView) -> Anchor:
     return Anchor("transpose", tuple(call.args), attributes({"axes": permutation_of(call)}))
 
 
+@ANCHORS.register("tilewright.byte_table")
+def _byte_table(call: Call, _: FindView) -> Anchor:
+    return Anchor("byte_table", tuple(call.args), ())
+
+
 @ANCHORS.register("tilewright.resample")
 def _resample(call: Call, _: FindView) -> Anchor:
     return Anchor("resample", tuple(call.args), ())

@@ -13,6 +13,7 @@ from ..rebuild import substitute
 from .graph import Graph
 from .group import Group
 from .pointwise import is_pointwise, scalar_constant, step_of
+from .round_trips import without_round_trips
 
 if TYPE_CHECKING:
     from tvm.relax import BlockBuilder, Call, Expr, Function, Var
@@ -92,7 +93,7 @@ class GroupEmitter:
         for var, call in pointwise.items():
             index[var] = len(given) + len(steps)
             steps.append(step_of(call, tuple(index[arg] for arg in tensors_in(call))))
-        return PointwiseProgram(len(given), tuple(steps))
+        return without_round_trips(PointwiseProgram(len(given), tuple(steps)))
 
     def function(self, workload: Workload) -> Function:
         """Return the group's function: plain Relax operators over its operands.

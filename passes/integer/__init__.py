@@ -9,9 +9,11 @@ from ...workload import Workload
 from ..rewrite import rewrite_to_fixed_point
 from ..simplify.fold_constants import FoldConstants
 from ..simplify.merge_common_subexpressions import MergeCommonSubexpressions
+from .drop_nan_guard import DropNanGuard
 from .fold_requantization import FoldRequantization
 from .integer_products import IntegerProducts
 from .sink_dequantize import QuantizeBeforeConcat, RemoveRequantization, SinkDequantize
+from .tabulate import TabulateBytes
 from .unsigned_activations import UnsignedActivations
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ def compute_on_integers(module: IRModule, computes: Computes) -> IRModule:
         RemoveRequantization(), UnsignedActivations(), SinkDequantize(), QuantizeBeforeConcat(), FoldConstants(),
         MergeCommonSubexpressions(),
     ]  # fmt: skip
-    module, _ = rewrite_to_fixed_point(module, moves)
+    module, _ = rewrite_to_fixed_point(module, [DropNanGuard(), *moves])
+    module, _ = rewrite_to_fixed_point(module, [TabulateBytes()])
     module, _ = rewrite_to_fixed_point(module, [IntegerProducts(computes)])
     return rewrite_to_fixed_point(module, [FoldRequantization()])[0]

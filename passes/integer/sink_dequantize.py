@@ -45,16 +45,17 @@ class SinkDequantize(RewritePass):
     reshape(dequantize(q), shape)  -->  dequantize(reshape(q, shape))
     max_pool2d(dequantize(q))      -->  dequantize(max_pool2d(q)), scales are positive
     concat(dequantize(a), dequantize(b)) on one grid  -->  dequantize(concat(a, b))
+    take(dequantize(q), i)         -->  dequantize(take(q, i)), one scale
     """
 
-    roots = (*_MOVES, "concat")
+    roots = (*_MOVES, "concat", "take")
 
     def rewrite(self, value: Expr, scope: Scope) -> Expr | None:
         """Return the dequantize of what the operator makes of bytes."""
         several = isinstance(value.args[0], relax.Tuple)
         fields = list(value.args[0].fields) if several else [value.args[0]]
         found = [source for each in fields if (source := dequantized_operand(each, scope))]
-        if len(found) < len(fields) or not all(scope.used_once(each) for each in fields):
+        if len(found) < len(fields):
             return None
         grid = found[0][1]
         if len(found) == 1 and not grid.single and value.op.name == "relax.permute_dims":

@@ -56,6 +56,11 @@ def _pointwise(work: Workload, present: Sequence[Layout | None]) -> Workload | N
     return work.with_layouts(inputs, (layout,))
 
 
+@_FOLLOWERS.register("byte_table")
+def _byte_table(work: Workload, present: Sequence[Layout | None]) -> Workload | None:
+    return None if work.epilogue else work.with_layouts((present[0], None), (present[0],))
+
+
 @_FOLLOWERS.register("reduce")
 def _reduce(work: Workload, present: Sequence[Layout | None]) -> Workload | None:
     layout = present[0]

@@ -1,6 +1,7 @@
 """Templates for CPUs: register tiles by the facts of the target; what needs an instruction says which."""
 
 from . import attention as attention
+from . import byte_table as byte_table
 from . import conv2d as conv2d
 from . import depthwise_conv2d as depthwise_conv2d
 from . import integer_conv2d as integer_conv2d

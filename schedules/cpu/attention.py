@@ -13,7 +13,7 @@ from ...knobs import Knobs
 from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import writing
-from ..template import CPUS, NotApplicable, template
+from ..template import BYTES, CPUS, NotApplicable, template
 from .attention_operands import Shapes
 from .attention_rows import RowWriter, guards_against_nan
 from .attention_stream import StreamWriter
@@ -28,7 +28,7 @@ _CHUNK = 512
 
 def layouts(work: Workload, target: Target) -> Workload:
     """Ask for row-major operands, raise NotApplicable for what the template does not make."""
-    if {each.dtype for each in (*work.inputs[:3], work.outputs[0])} != {"float32"}:
+    if {each.dtype for each in work.inputs[:3]} != {"float32"} or work.output.dtype not in {"float32", *BYTES}:
         raise NotApplicable
     if any(program.steps and program.steps[-1].dtype != "float32" for program in work.inner):
         raise NotApplicable

@@ -1,6 +1,7 @@
 """Templates for every target."""
 
 from . import (  # noqa: F401
+    byte_table,
     cumsum,
     layer_norm,
     layout_transform,

@@ -59,7 +59,7 @@ class _Writer:
         self.shape, self.count = shape, shape[axis]
         self.outer, self.inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
         self.x, self.out = flat_view(kernel.inputs[0]), flat_view(kernel.outputs[0])
-        self.low = isinstance(self.out, LowBuffer)
+        self.narrow = isinstance(self.out, LowBuffer) or self.out.dtype != "float32"
         self.parallel = worth_sharing(math.prod(shape) * _COST)
 
     def contiguous(self) -> None:
@@ -112,14 +112,14 @@ class _Writer:
     def _exponential(self, place: Expr, greatest: Expr) -> Expr:
         """Return e^(x - greatest), which the output keeps where it holds float32."""
         value = _exp(self.x[place] - greatest)
-        if self.low:
+        if self.narrow:
             return value
         store_element(self.out, value, [place])
         return self.out[place]
 
     def _kept(self, place: Expr, greatest: Expr) -> Expr:
         """Return e^(x - greatest) again: as the output kept it, or computed anew."""
-        return self._exponential(place, greatest) if self.low else self.out[place]
+        return self._exponential(place, greatest) if self.narrow else self.out[place]
 
     def _store(self, row: Expr, step: Expr, column: Expr, value: Expr) -> None:
         """Store a result with the epilogue applied; ``column`` counts within the axes after the softmax's."""

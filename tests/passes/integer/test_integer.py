@@ -7,100 +7,21 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from onnx import helper
-from onnx_models import import_model, model_of
+from onnx_models import model_of
+from quantized_nets import QuantizedNet, check_net, groups_of, reference
 
 import tilewright
-from tilewright.compiler.phases import PHASES
-from tilewright.compiler.pipeline import PhaseContext, run_phases
-from tilewright.passes.fusion import workload_of
 from tilewright.runtime import load
-from tilewright.targets.database import load_target
-from tilewright.workload import Workload
-
-Array = NDArray[Any]
-
-
-class _Net:
-    """A quantized network as tools write it: every tensor goes to its grid and back."""
-
-    def __init__(self, draw: Any, rng: np.random.Generator, signed: bool) -> None:
-        self.draw, self.rng, self.kind = draw, rng, "int8" if signed else "uint8"
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, Array] = {}
-
-    def grid(self, name: str, span: float) -> tuple[str, str]:
-        """Add a grid that covers about [-span, span], or [0, span]; return the names of scale and zero point."""
-        low, high = (-128, 127) if self.kind == "int8" else (0, 255)
-        positive = self.draw(st.booleans(), label=f"{name} from zero")
-        zero = low if positive else self.draw(st.integers(low + 100, high - 100), label=f"zero of {name}")
-        self.constants |= {
-            f"{name}_scale": np.float32(span / 255 * (1 if positive else 2)),
-            f"{name}_zero": np.asarray(zero, self.kind),
-        }
-        return f"{name}_scale", f"{name}_zero"
-
-    def quantized(self, source: str, span: float) -> str:
-        """Add a tensor's way to its grid and back."""
-        scale, zero = self.grid(source, span)
-        self.nodes += [
-            helper.make_node("QuantizeLinear", [source, scale, zero], [f"{source}_q"]),
-            helper.make_node("DequantizeLinear", [f"{source}_q", scale, zero], [f"{source}_d"]),
-        ]
-        return f"{source}_d"
-
-    def weight(self, name: str, shape: tuple[int, ...], axis: int) -> str:
-        """Add weights, with one scale or one for each channel."""
-        channels = shape[axis] if self.draw(st.booleans(), label=f"{name} per channel") else 0
-        scale = self.rng.uniform(0.5, 1.5, channels or ()).astype(np.float32) / 127
-        self.constants |= {
-            f"{name}_q": self.rng.integers(-127, 128, shape).astype(np.int8),
-            f"{name}_scale": scale,
-            f"{name}_zero": np.zeros(scale.shape, np.int8),
-        }
-        operands = [f"{name}_q", f"{name}_scale", f"{name}_zero"]
-        self.nodes.append(helper.make_node("DequantizeLinear", operands, [name], axis=axis))
-        return name
-
-    def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add any other node."""
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-
-def _groups(model: onnx.ModelProto) -> list[Workload]:
-    """Return the workloads of the model's kernels in order."""
-    module = run_phases(import_model(model).module, PHASES[:4], PhaseContext(load_target("host")), lambda event: None)
-    calls = [binding.value for block in module["main"].body.blocks for binding in block.bindings]
-    named = [call.op for call in calls if hasattr(call, "op") and hasattr(call.op, "name_hint")]
-    found = [workload_of(module[each]) for each in named]
-    return [work for work in found if work is not None]
-
-
-def _check(net: _Net, x: Array, output: str, unit: str, directory: Path) -> onnx.ModelProto:
-    """Compile, run and compare: within one unit of the output's grid, and most elements equal."""
-    model = model_of(net.nodes, {"x": x}, net.constants, [output], opset=17)
-    path = directory / "model.onnx"
-    onnx.save(model, path)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    (expected,) = onnxruntime.InferenceSession(path, options).run(None, {"x": x})
-    (result,) = load(tilewright.compile(path, jobs=1).save(directory / "model.so"))(x=x).values()
-    units = np.abs(result - expected) / net.constants[f"{unit}_scale"]
-    assert units.max() <= 1.001
-    assert np.mean(units > 0.5) < 0.05
-    return model
 
 
 @settings(max_examples=6, deadline=None)
 @given(st.data())
 def test_residual_blocks(tmp_path_factory: Any, data: Any) -> None:
     draw, rng = data.draw, np.random.default_rng(data.draw(st.integers(0, 99)))
-    net = _Net(draw, rng, draw(st.booleans(), label="signed"))
+    net = QuantizedNet(draw, rng, draw(st.booleans(), label="signed"))
     channels, size = draw(st.sampled_from([3, 16, 20])), draw(st.integers(4, 9))
     kernel, pad = draw(st.sampled_from([(1, 0), (3, 1)]))
     depthwise = draw(st.booleans(), label="depthwise")
@@ -115,8 +36,8 @@ def test_residual_blocks(tmp_path_factory: Any, data: Any) -> None:
     back = net.quantized(conv, 2 * taps**0.5 + 1)
     total = net.node("Relu", [net.node("Add", [back, source], "s")], "y")
     output = net.quantized(total, 2 * taps**0.5 + 3)
-    model = _check(net, x, output, "y", tmp_path_factory.mktemp("net"))
-    (product,) = [work for work in _groups(model) if work.family == "conv2d"]
+    model = check_net(net, x, output, "y", tmp_path_factory.mktemp("net"))
+    (product,) = [work for work in groups_of(model) if work.family == "conv2d"]
     assert [each.dtype for each in product.inputs[:2]] == ["uint8", "int8"]
 
 
@@ -124,20 +45,20 @@ def test_residual_blocks(tmp_path_factory: Any, data: Any) -> None:
 @given(st.data())
 def test_dense_layers(tmp_path_factory: Any, data: Any) -> None:
     draw, rng = data.draw, np.random.default_rng(data.draw(st.integers(0, 99)))
-    net = _Net(draw, rng, draw(st.booleans(), label="signed"))
+    net = QuantizedNet(draw, rng, draw(st.booleans(), label="signed"))
     rows, depth, columns = draw(st.integers(1, 9)), 4 * draw(st.integers(1, 20)), draw(st.integers(1, 40))
     x = rng.standard_normal((rows, depth)).astype(np.float32)
     source = net.quantized("x", 3.0)
     net.constants["bias"] = rng.standard_normal(columns).astype(np.float32)
     product = net.node("MatMul", [source, net.weight("w", (depth, columns), 1)], "p")
     output = net.quantized(net.node("Add", [product, "bias"], "y"), 2 * depth**0.5)
-    model = _check(net, x, output, "y", tmp_path_factory.mktemp("net"))
-    assert [work.family for work in _groups(model)].count("matmul") == 1
+    model = check_net(net, x, output, "y", tmp_path_factory.mktemp("net"))
+    assert [work.family for work in groups_of(model)].count("matmul") == 1
 
 
 def test_nothing_is_stored_in_floats_between_integer_operators() -> None:
     rng = np.random.default_rng(0)
-    net = _Net(lambda _, label="": "from zero" in label, rng, signed=False)
+    net = QuantizedNet(lambda _, label="": "from zero" in label, rng, signed=False)
     x = rng.standard_normal((1, 16, 12, 12)).astype(np.float32)
     source = net.quantized("x", 3.0)
     first = net.node("Conv", [source, net.weight("w1", (32, 16, 3, 3), 0)], "a", pads=[1] * 4)
@@ -149,7 +70,7 @@ def test_nothing_is_stored_in_floats_between_integer_operators() -> None:
     second = net.node("Conv", ["b_d", net.weight("w2", (32, 32, 1, 1), 0)], "c")
     total = net.node("Add", [net.quantized(second, 60.0), "b_d"], "d")
     output = net.quantized(total, 60.0)
-    works = _groups(model_of(net.nodes, {"x": x}, net.constants, [output], opset=17))
+    works = groups_of(model_of(net.nodes, {"x": x}, net.constants, [output], opset=17))
     made = [(work.family, work.output.dtype) for work in works if work.family != "layout_transform"]
     assert [dtype for family, dtype in made[:-1]] == ["uint8"] * (len(made) - 1)
     assert [family for family, _ in made].count("conv2d") == 2
@@ -168,7 +89,7 @@ def test_integer_operators(tmp_path: Path) -> None:
     model = model_of(nodes, {"x": x}, {"w": w}, ["y"], opset=17)
     path = tmp_path / "model.onnx"
     onnx.save(model, path)
-    (expected,) = onnxruntime.InferenceSession(path).run(None, {"x": x})
+    expected = reference(model, x)
     (result,) = load(tilewright.compile(path, jobs=1).save(tmp_path / "model.so"))(x=x).values()
     np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-4)
-    assert ("uint8", "int8") in [tuple(each.dtype for each in work.inputs[:2]) for work in _groups(model)]
+    assert ("uint8", "int8") in [tuple(each.dtype for each in work.inputs[:2]) for work in groups_of(model)]
