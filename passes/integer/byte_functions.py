@@ -25,12 +25,12 @@ def quantized(values: Array, grid: Grid) -> Array:
     low, high = _RANGES[grid.dtype]
     with np.errstate(over="ignore"):
         whole = np.round(values.astype(np.float32) / grid.scale) + np.float32(grid.zero)
-    return np.clip(whole, low, high).astype(grid.dtype)
+    return np.asarray(np.clip(whole, low, high).astype(grid.dtype))
 
 
 def dequantized(values: Array, grid: Grid) -> Array:
     """Return the numbers that bytes on a grid with one scale stand for."""
-    return (values.astype(np.float32) - np.float32(grid.zero)) * grid.scale
+    return np.asarray((values.astype(np.float32) - np.float32(grid.zero)) * grid.scale)
 
 
 def _in_double(function: Callable[[Array], Array]) -> Evaluate:
@@ -38,7 +38,7 @@ def _in_double(function: Callable[[Array], Array]) -> Evaluate:
 
 
 def _erf(x: Array) -> Array:
-    return np.vectorize(math.erf, otypes=[np.float64])(x)
+    return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(x))
 
 
 def _sigmoid(x: Array) -> Array:
@@ -46,7 +46,7 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _gelu_tanh(x: Array) -> Array:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
 
 
 def _clip(call: Call, arrays: Sequence[Array]) -> Array:
