@@ -44,7 +44,7 @@ class CompileRequest:
         accuracy: "exact" (sums are reordered only), "default" (Winograd, Strassen: errors under 1e-4 of the largest
             output) or "fast".
         jobs: how many processes compile kernels; 0 for one per processor.
-        precision: "fp32" computes in the model's element types, "bf16" stores float32 tensors in 16 bits.
+        precision: "fp32" computes in the model's element types, "bf16" and "fp16" store float32 tensors in 16 bits.
         strict: refuse a precision that the target lacks, instead of computing in fp32.
         name: the model's name inside the library; None for the file's.
         stop_after: the last phase to run; None for all.

@@ -22,7 +22,7 @@ class PhaseContext:
         optimization: 0 gives each operator a kernel of its own, 1 fuses operators, 2 also chooses layouts and packs
             weights, 3 also the algorithms of ``accuracy``.
         accuracy: "exact", "default" or "fast": which algorithms may be chosen.
-        precision: "fp32" leaves element types as they are; "bf16" stores float32 tensors in 16 bits.
+        precision: "fp32" leaves element types as they are; "bf16" and "fp16" store float32 tensors in 16 bits.
         origins: the model's node for the name of each variable, as the importer gives it.
     """
 

@@ -10,6 +10,7 @@ from typing import Any
 from tvm.tirx.script.builder import ir as T
 
 from ..dims import Dim, bounds, dim_expression, upper
+from ..shapes import is_static
 from ..tvm_names import dim_of
 from .bindings import Expr
 from .low_precision import LowBuffer
@@ -109,6 +110,27 @@ def split_index(index: Expr, extents: Sequence[int]) -> list[Expr]:
         found.insert(0, index % extent(each))
         index = index // extent(each)
     return [index, *found] if extents else []
+
+
+def read_often(buffer: Any, lanes: int, readers: int) -> Any:
+    """Return a buffer whose elements are read one by one, each so many times; float16 is copied to float32 first.
+
+    A half widened on its way to a broadcast takes the instructions of a multiply-add, a vector of them in passing does
+    not. The copy is emitted here, shared among threads.
+    """
+    shape = [dim_of(each) for each in buffer.shape]
+    if not isinstance(buffer, LowBuffer) or buffer.held != "float16" or readers < 4 or not is_static(shape):
+        return buffer
+    count = math.prod(shape)
+    wide = T.alloc_buffer(tuple(shape), "float32")
+    source, target = flat_view(buffer), flat_view(wide)
+
+    def copy(start: Expr, width: int) -> None:
+        with lane_loop(width) as lane:
+            T.buffer_store(target, source[start + lane], [start + lane])
+
+    each_vector(count, lanes, copy, worth_sharing(count))
+    return wide
 
 
 def flat_view(buffer: Any) -> Any:

@@ -14,16 +14,21 @@ from dataclasses import replace
 from ..workload import LowTensor, PointwiseProgram, PointwiseStep, TensorType, Workload
 
 #: Element types that are widened.
-LOW = frozenset({"bfloat16"})
+LOW = frozenset({"bfloat16", "float16"})
 #: The type as which elements that are only moved are loaded and stored.
-_BITS = {"bfloat16": "uint16"}
+_BITS = {"bfloat16": "uint16", "float16": "float16"}
 #: Families that move elements and compute nothing.
 _CARRIERS = frozenset({"transpose", "rearrange", "layout_transform"})
+#: Families whose templates take ``LowTensor``; the others have float16 as one more element type, or refuse it.
+_FAMILIES = _CARRIERS | {
+    "conv2d", "conv2d_transpose", "matmul", "attention", "softmax", "layer_norm", "rms_norm", "pool2d", "reduce",
+    "resample", "pointwise",
+}  # fmt: skip
 
 
 def is_low(work: Workload) -> bool:
     """Return whether a workload reads or writes elements that are widened."""
-    return any(each.dtype in LOW for each in (*work.inputs, *work.outputs))
+    return work.family in _FAMILIES and any(each.dtype in LOW for each in (*work.inputs, *work.outputs))
 
 
 def widened(work: Workload) -> Workload:

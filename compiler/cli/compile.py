@@ -78,7 +78,7 @@ Examples:
     type=Word("precision", PRECISIONS),
     default="fp32",
     show_default=True,
-    help="bf16: weights and tensors between kernels in 16 bits; sums, inputs and outputs fp32.",
+    help="bf16, fp16: weights and tensors between kernels in 16 bits; sums, inputs and outputs fp32.",
 )
 @click.option("--strict", is_flag=True, help="Refuse a precision that the target lacks, instead of computing in fp32.")
 @click.option("-j", "--jobs", type=click.IntRange(0), default=0, help="Processes that compile; one per processor.")

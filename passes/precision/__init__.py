@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["assign_precision", "check"]
 
 #: Element types in memory by the names of precisions.
-_STORED = {"bf16": "bfloat16"}
+_STORED = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 def assign_precision(module: IRModule, computes: Computes = lambda _: False, precision: str = "fp32") -> IRModule:
@@ -30,7 +30,7 @@ def assign_precision(module: IRModule, computes: Computes = lambda _: False, pre
 
     Args:
         computes: whether the target has a kernel for a workload on integers; those it has not are computed in floats.
-        precision: "fp32" leaves types as they are, "bf16" stores float32 tensors in 16 bits.
+        precision: "fp32" leaves types as they are, "bf16" and "fp16" store float32 tensors in 16 bits.
 
     Raises UserError for an element type that no target computes.
     """

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 from tvm import relax
 
 from ...tvm_names import constant_value, dtype_of, is_constant, shape_of, with_type
@@ -37,6 +38,8 @@ NORMALIZATIONS = frozenset({"nn.layer_norm", "nn.rms_norm"})
 MOVERS = frozenset(["reshape", "permute_dims", "concat", "strided_slice", "take", "nn.pad"])
 #: A convolution of fewer input channels (the first one of a network for images) computes and stores in float32.
 FEW_CHANNELS = 16
+#: The largest number that float16 holds.
+_LARGEST_HALF = 65504.0
 
 
 @register_pass("lower-precision")
@@ -123,13 +126,20 @@ class _Lowering:
             self.low[expr] = _rounded(expr, self.dtype) if is_constant(expr) else self._down(expr)
         return self.low[expr]
 
+    def _representable(self, weight: Expr) -> bool:
+        """Return whether a weight stays finite in the low type."""
+        largest = np.abs(constant_value(weight)).max(initial=0)
+        return self.dtype != "float16" or not np.isfinite(largest) or bool(largest <= _LARGEST_HALF)
+
     def _down(self, var: Expr) -> Expr:
         return self._cast(self.wide[var], self.dtype, var)
 
     def _up(self, expr: Expr, product: bool) -> Expr:
         """Return what a product or a reader reads for an operand: constants of readers stay as they are."""
-        if not self._float(expr) or (is_constant(expr) and not product):
+        if not self._float(expr):
             return expr if is_constant(expr) else self._plain(expr)
+        if is_constant(expr) and not (product and self._representable(expr)):
+            return expr
         if (expr in self.read_in_place and product) or (not product and self._stays_wide(expr)):
             return self.wide[expr]
         return self._cast(self._low_of(expr), "float32", expr)

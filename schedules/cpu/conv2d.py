@@ -19,6 +19,7 @@ from ...workload import Workload
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..low_precision import dot, multiplies_pairs
 from ..template import CPUS, NotApplicable, template
+from ..vectors import read_often
 from .register_tile import EXACT_DEPTH, MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, prefetch, tile_shape
 from .window import Convolution, Place, WindowWriter
 
@@ -145,6 +146,8 @@ class _DirectWriter(WindowWriter):
         if self.low:
             self.data, self.weight = self.data.pairs(), self.weight.pairs()
             self.multiply_add = dot
+        else:
+            self.data = read_often(self.data, conv.lanes, conv.out_blocks * conv.kernel[0] * conv.kernel[1])
 
     def sum_tile(self, place: Place, clipped: bool) -> None:
         """Loop over blocks of input channels and the window; at a border over its columns first, one by one.

@@ -25,7 +25,7 @@ from ..access import broadcast_indices
 from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..low_precision import dot, multiplies_pairs, store_element
 from ..template import CPUS, NotApplicable, template
-from ..vectors import extent
+from ..vectors import extent, read_often
 from .register_tile import EXACT_DEPTH, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, multiply_add, prefetch, tile_shape
 
 if TYPE_CHECKING:
@@ -182,6 +182,8 @@ class ProductWriter:
             # One int32 holds two steps of the depth; B's are neighbours in the last dimension, which then vanishes.
             self.product = product = replace(product, depth=product.depth // 2, a_shape=_halved(product.a_shape))
             self.a, self.b = self.a.pairs(), self.b.pairs()
+        else:
+            self.a = read_often(self.a, self.lanes, upper(self.blocks))
         in_place = b_axes[-1] == len(b_axes) - 1 and product.columns % self.lanes == 0
         self.packs = not self.one_matrix and not in_place
         self.inner = [0] if self.pairs else []

@@ -84,7 +84,8 @@ class _Tiling:
 def layouts(work: Workload, target: Target) -> Workload:
     """Ask for blocked activations and weights transformed for the cheaper tile size."""
     low = multiplies_pairs(work, target)
-    if not applies(work) or (isinstance(work.inputs[1], LowTensor) and not low):
+    weight = work.inputs[1]
+    if not applies(work) or (isinstance(weight, LowTensor) and weight.held == "bfloat16" and not low):
         raise NotApplicable
     wishes = [winograd_layouts(work, target, tile) for tile in ((LOW_TILE,) if low else POINTS)]
     return min(wishes, key=lambda wish: cost(one_image(wish), target))

@@ -43,21 +43,52 @@ def model(path: Path) -> Path:
     return path
 
 
-HOST_HAS_BF16 = effective_precision("bf16", load_target("host")) == "bf16"
+def lacking(precision: str) -> bool:
+    return effective_precision(precision, load_target("host")) != precision
 
 
-@pytest.mark.skipif(not HOST_HAS_BF16, reason="this machine has no bfloat16 products")
-def test_a_model_in_bfloat16_is_near_and_half_as_large(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "most"),
+    [
+        pytest.param("bf16", 1e-2, marks=pytest.mark.skipif(lacking("bf16"), reason="no bfloat16 on this machine")),
+        pytest.param("fp16", 1e-3, marks=pytest.mark.skipif(lacking("fp16"), reason="no float16 on this machine")),
+    ],
+)
+def test_a_model_in_16_bits_is_near_and_half_as_large(tmp_path: Path, precision: str, most: float) -> None:
     path = model(tmp_path / "m.onnx")
     x = np.random.default_rng(1).standard_normal((1, 3, 17, 17)).astype(np.float32)
     (exact,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})
-    low, full = (tilewright.compile(path, precision=each, jobs=1) for each in ("bf16", "fp32"))
+    low, full = (tilewright.compile(path, precision=each, jobs=1) for each in (precision, "fp32"))
     assert low.report.weight_bytes < 0.55 * full.report.weight_bytes
     for threads in (1, 2):
         with runtime.load(low.save(tmp_path / f"m{threads}.so"), threads=threads) as loaded:
             result = loaded(x, out={"y": np.full((1, 1024), np.nan, np.float32)})["y"]
         assert result.dtype == np.float32
-        assert np.linalg.norm(result - exact) < 8e-3 * np.linalg.norm(exact)
+        assert np.linalg.norm(result - exact) < most * np.linalg.norm(exact)
+
+
+def in_half(path: Path) -> Path:
+    """Write a model with its inputs, outputs and weights in float16."""
+    made = onnx.load(path)
+    for at, each in enumerate(made.graph.initializer):
+        half = numpy_helper.to_array(each).astype(np.float16)
+        made.graph.initializer[at].CopyFrom(numpy_helper.from_array(half, each.name))
+    for each in (*made.graph.input, *made.graph.output):
+        each.type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.save(made, path.with_suffix(".half.onnx"))
+    return path.with_suffix(".half.onnx")
+
+
+@pytest.mark.parametrize("target", ["host", "x86-64"])
+def test_a_float16_model_runs_as_it_is(tmp_path: Path, target: str) -> None:
+    path = model(tmp_path / "m.onnx")
+    x = np.random.default_rng(1).standard_normal((1, 3, 17, 17)).astype(np.float16)
+    (exact,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x.astype("f4")})
+    made = tilewright.compile(in_half(path), jobs=1, target=target)
+    with runtime.load(made.save(tmp_path / "m.so")) as loaded:
+        result = loaded(x, out={"y": np.full((1, 1024), np.nan, np.float16)})["y"]
+    assert result.dtype == np.float16
+    assert np.linalg.norm(result.astype(np.float64) - exact) < 2e-3 * np.linalg.norm(exact)
 
 
 def test_a_target_without_it_computes_in_fp32_or_refuses() -> None:
