@@ -121,8 +121,10 @@ def legalize(function: Function) -> tuple[PrimFunc, list[Expr]]:
     """
     from tvm import IRModule, relax
 
+    from ..passes.take import lower_take
+
     primitive = function.without_attr("global_symbol").with_attr("Primitive", 1)
-    module = relax.transform.LegalizeOps()(IRModule({"group": primitive}))
+    module = relax.transform.LegalizeOps({"relax.take": lower_take})(IRModule({"group": primitive}))
     group, constants = _constants_as_operands(module["group"])
     whole = [name for name in _operators(group) if name not in _LOWERED]
     if whole:

@@ -40,3 +40,17 @@ def test_the_largest_elements_need_no_runtime_library(k: int, tmp_path: Path) ->
     ranks = np.argsort(-x, 1, kind="stable")[:, :k]
     np.testing.assert_array_equal(places, ranks)
     np.testing.assert_array_equal(values, np.take_along_axis(x, ranks, 1))
+
+
+@pytest.mark.parametrize(("axis", "indices"), [(0, [2, 0]), (1, [[1, 3], [0, 0], [4, 2]]), (-1, 5)])
+def test_gathers_at_constant_places_compile_in_silence(
+    axis: int, indices: object, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    x: Array = np.random.default_rng(0).standard_normal((3, 5, 6)).astype("float32")
+    path, places = tmp_path / "model.onnx", np.array(indices)
+    node = helper.make_node("Gather", ["x", "i"], ["y"], axis=axis)
+    path.write_bytes(model_of([node], {"x": x}, {"i": places}).SerializeToString())
+    tilewright.compile(path).save(tmp_path / "model.so")
+    (result,) = load(tmp_path / "model.so")(x)
+    np.testing.assert_array_equal(result, np.take(x, places, axis))
+    assert capfd.readouterr().err == ""
