@@ -41,10 +41,12 @@ def polynomial(expr: Expr, variable: Expr, scope: Scope, depth: int = _DEPTH) ->
     number = scope.scalar(expr)
     if number is not None:
         return {0: number}
-    call = scope.call(expr, "add", "subtract", "multiply", "divide", "power")
+    call = scope.call(expr, "add", "subtract", "multiply", "divide", "power", "negative")
     if call is None or depth == 0:
         return None
     left = polynomial(call.args[0], variable, scope, depth - 1)
+    if str(call.op.name) == "relax.negative":
+        return None if left is None else _sum({}, left, -1.0)
     right = polynomial(call.args[1], variable, scope, depth - 1)
     if left is None or right is None:
         return None
@@ -56,7 +58,7 @@ def _combined(operator: str, left: Polynomial, right: Polynomial) -> Polynomial 
     if operator == "add":
         return _sum(left, right)
     if operator == "subtract":
-        return _sum(left, {degree: -value for degree, value in right.items()})
+        return _sum(left, right, -1.0)
     if operator == "divide":
         return {degree: value / constant for degree, value in left.items()} if constant else None
     if operator == "power":
@@ -70,8 +72,8 @@ def _combined(operator: str, left: Polynomial, right: Polynomial) -> Polynomial 
     return result if max(result) <= _HIGHEST_DEGREE else None
 
 
-def _sum(left: Polynomial, right: Polynomial) -> Polynomial:
-    return {degree: left.get(degree, 0.0) + right.get(degree, 0.0) for degree in left.keys() | right.keys()}
+def _sum(left: Polynomial, right: Polynomial, scale: float = 1.0) -> Polynomial:
+    return {degree: left.get(degree, 0.0) + scale * right.get(degree, 0.0) for degree in left.keys() | right.keys()}
 
 
 def _product(left: Polynomial, right: Polynomial) -> Polynomial:

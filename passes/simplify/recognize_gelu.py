@@ -31,8 +31,10 @@ class RecognizeGelu(RewritePass):
 
     multiply(multiply(x, 0.5), add(erf(multiply(x, sqrt(1/2))), 1))  -->  nn.gelu(x)
     multiply(multiply(x, 0.5), add(tanh(sqrt(2/pi) * (x + 0.044715 * x^3)), 1))  -->  nn.gelu_tanh(x)
+    multiply(multiply(x, 0.5), subtract(1, erf(multiply(negative(x), sqrt(1/2)))))  -->  nn.gelu(x)
 
-    The factors may stand in any order and any nesting; the argument is compared as a polynomial of x.
+    The factors may stand in any order and any nesting; the argument is compared as a polynomial of x. Both functions
+    are odd, so that 1 - f(u) is 1 + f(-u).
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units, 2016.
     """
 
@@ -44,10 +46,12 @@ class RecognizeGelu(RewritePass):
             return None
         nodes = _product_nodes(value, scope)
         for gate in nodes:
-            function = _gate_function(gate, scope)
-            if function is None:
+            found = _gate_function(gate, scope)
+            if found is None:
                 continue
+            function, sign = found
             expected, operator = _FORMS[str(function.op.name).removeprefix("relax.")]
+            expected = {degree: sign * factor for degree, factor in expected.items()}
             for x in nodes:
                 if not x.same_as(gate) and _is_gelu(value, x, gate, function, expected, scope):
                     return operator(x)
@@ -81,9 +85,15 @@ def _product_nodes(value: Call, scope: Scope, depth: int = 4) -> list[Expr]:
     return nodes
 
 
-def _gate_function(expr: Expr, scope: Scope) -> Call | None:
-    """Return f(u) of 1 + f(u)."""
-    gate = scope.call(expr, "add")
-    if gate is None or scope.scalar(gate.args[1]) != 1.0:
+def _gate_function(expr: Expr, scope: Scope) -> tuple[Call, float] | None:
+    """Return f(u) and the sign it has in 1 + f(u) or 1 - f(u)."""
+    gate = scope.call(expr, "add", "subtract")
+    if gate is None:
         return None
-    return scope.call(gate.args[0], *_FORMS)
+    minus = str(gate.op.name) == "relax.subtract"
+    one, term = gate.args if minus else reversed(gate.args)
+    scale, rest = factors(term, (), scope)
+    function = scope.call(rest[0], *_FORMS) if len(rest) == 1 and abs(scale) == 1.0 else None
+    if function is None or scope.scalar(one) != 1.0:
+        return None
+    return function, -scale if minus else scale

@@ -27,6 +27,11 @@ def gate(emit, x, argument=None):
     return emit(op.add(emit(op.erf(argument)), scalar(ONE)))
 
 
+def complement(emit, x):
+    """Return erfc(x / sqrt(2))."""
+    return emit(op.subtract(scalar(ONE), emit(op.erf(emit(op.divide(x, scalar(ROOT)))))))
+
+
 GELUS = {
     "(x * 0.5) * gate": lambda e, x: op.multiply(e(op.multiply(x, scalar(HALF))), gate(e, x)),
     "x * (0.5 * gate)": lambda e, x: op.multiply(x, e(op.multiply(scalar(HALF), gate(e, x)))),
@@ -35,6 +40,14 @@ GELUS = {
     "x / 2 * gate": lambda e, x: op.multiply(e(op.divide(x, scalar(TWO))), gate(e, x)),
     "rounded root": lambda e, x: op.multiply(
         e(op.multiply(x, scalar(HALF))), gate(e, x, e(op.multiply(x, scalar(0.70710678))))
+    ),
+    "complement": lambda e, x: op.multiply(e(op.multiply(x, scalar(HALF))), complement(e, e(op.negative(x)))),
+    "complement by a factor": lambda e, x: op.multiply(
+        x, e(op.multiply(complement(e, e(op.multiply(x, scalar(-ONE)))), scalar(HALF)))
+    ),
+    "gate of a negative": lambda e, x: op.multiply(
+        e(op.multiply(x, scalar(HALF))),
+        e(op.add(e(op.multiply(e(op.erf(e(op.divide(x, scalar(-ROOT))))), scalar(-ONE))), scalar(ONE))),
     ),
 }
 
@@ -88,6 +101,7 @@ NOT_GELUS = {
         e(op.multiply(x, scalar(HALF))), e(op.add(e(op.erf(e(op.divide(x, scalar(ROOT))))), scalar(TWO)))
     ),
     "squared": lambda e, x: op.multiply(e(op.multiply(e(op.multiply(x, x)), scalar(HALF))), gate(e, x)),
+    "the other side": lambda e, x: op.multiply(e(op.multiply(x, scalar(HALF))), complement(e, x)),
     "two over": lambda e, x: op.divide(scalar(HALF), e(op.multiply(x, gate(e, x)))),
 }
 
