@@ -12,6 +12,7 @@ from tvm import relax
 
 from tilewright.element_types import CONTAINED, container_of
 from tilewright.passes.precision import assign_precision
+from tilewright.passes.take import lower_take
 
 Array = NDArray[Any]
 
@@ -31,7 +32,7 @@ def run_module(module: tvm.IRModule, inputs: Sequence[Array] | Mapping[str, Arra
     ordered = [each.view(container_of(each.dtype.name)) for each in ordered]
     types = [str(each.dtype) for each in _fields(main.ret_ty)]
     alone = len(module.functions) == 1
-    lowered = relax.transform.LegalizeOps()(assign_precision(module) if alone else module)
+    lowered = relax.transform.LegalizeOps({"relax.take": lower_take})(assign_precision(module) if alone else module)
     executable = tvm.compile(lowered, target=tvm.target.Target("llvm"))
     machine = relax.VirtualMachine(executable, tvm.cpu())
     result = machine["main"](*(tvm.runtime.tensor(each) for each in ordered))

@@ -169,13 +169,14 @@ def _legalize(module: IRModule) -> IRModule:
     ]
     legal = transform.Sequential(passes)(module)
     functions = legal.functions_items()
-    return IRModule({name: function.with_body(_without_zero_bits(function.body)) for name, function in functions})
+    return IRModule({name: function.with_body(_cleaned(function.body)) for name, function in functions})
 
 
-def _without_zero_bits(body: Stmt) -> Stmt:
-    """Return a body where the bits of a constant zero are the zero of the other type.
+def _cleaned(body: Stmt) -> Stmt:
+    """Return a body of what the code generator understands.
 
-    The code generator takes them for a null pointer, whatever the type.
+    The bits of a constant zero become the zero of the other type: it takes them for a null pointer, whatever the type.
+    Statements that TVM's operators hold together by a pragma stand alone: it warns of every such pragma.
     """
     import tvm_ffi
     from tvm import tirx
@@ -188,7 +189,10 @@ def _without_zero_bits(body: Stmt) -> Stmt:
         zero = isinstance(bits, tirx.IntImm) and int(bits.value) == 0 and isinstance(call.ty, PrimType)
         return tirx.const(0, call.ty.dtype) if zero else call
 
-    return tvm_ffi.structural_map(body, (Call, replaced))
+    def freed(held: tirx.AttrStmt) -> Any:
+        return held.body if held.attr_key == "pragma_scope" else held
+
+    return tvm_ffi.structural_map(body, [(Call, replaced), (tirx.AttrStmt, freed)])
 
 
 def _with_raw_pointers(function: PrimFunc, symbol: str) -> tuple[PrimFunc, int]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+import skl2onnx
 from onnx import TensorProto, helper
 from onnx_models import Array, import_model, normal, tensor_input
 from relax_runner import run_module
+from sklearn.svm import SVC
 
+import tilewright
 from tilewright.errors import UserError
+from tilewright.runtime import load
 
 
 def check(op_type: str, inputs: list[Array], outputs: int = 1, opset: int = 3, **attributes: Any) -> None:
@@ -92,6 +97,18 @@ def test_support_vectors(kernel: str) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_probabilities_of_support_vectors(classes: int) -> None:
+    pairs = classes * (classes - 1) // 2
+    check(
+        "SVMClassifier", [normal(40, 4, seed=9)], 2, 1, kernel_type="RBF", kernel_params=[0.3, 0.0, 3.0],
+        coefficients=normal(3 * classes * (classes - 1), seed=3).tolist(), rho=normal(pairs, seed=4).tolist(),
+        vectors_per_class=[3] * classes, classlabels_ints=list(range(7, 7 + classes)),
+        support_vectors=normal(3 * classes, 4, seed=1).reshape(-1).tolist(),
+        prob_a=(-1 - np.abs(normal(pairs, seed=5))).tolist(), prob_b=normal(pairs, seed=6).tolist(),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("transform", ["NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"])
 def test_linear(transform: str) -> None:
     weights = normal(12, seed=4).tolist()
@@ -158,3 +175,17 @@ def test_damaged_trees_are_refused() -> None:
         model = model_of("TreeEnsembleRegressor", [X], 1, 3, **{**trees, name: value})
         with pytest.raises(UserError, match=sentence):
             import_model(model)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("classes", [2, 3])
+def test_probabilities_are_those_of_scikit_learn(classes: int, tmp_path: Path) -> None:
+    x = normal(120, 4, seed=9) * np.array([1, 30, 400, 0.2], np.float32)
+    y = (x @ np.array([2.0, 0.1, 0.004, 1.0]) > 0).astype(int) + (classes - 2) * (x[:, 0] > 0.5)
+    fitted = SVC(probability=True, random_state=0, C=2.0).fit(x, y)
+    model = skl2onnx.to_onnx(fitted, x[:1], options={"zipmap": False})
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    tilewright.compile(tmp_path / "model.onnx", input_shapes={"X": x.shape}).save(tmp_path / "model.so")
+    labels, probabilities = load(tmp_path / "model.so")(x)
+    np.testing.assert_array_equal(labels, fitted.predict(x))
+    np.testing.assert_allclose(probabilities, fitted.predict_proba(x), atol=1e-6)

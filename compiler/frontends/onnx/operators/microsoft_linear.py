@@ -70,13 +70,23 @@ def fused_matmul(node: Node, a: Expr, b: Expr) -> Expr:
     return out if alpha == 1.0 else relax.op.multiply(out, node.const(alpha, out))
 
 
+@operator("FusedMatMulActivation", domain=DOMAIN)
+def fused_matmul_activation(node: Node, a: Expr, b: Expr) -> Expr:
+    """FusedMatMul and an activation."""
+    out = fused_matmul(node, a, b)
+    return _activated(node, node.emit(out), _activation_parameters(node))
+
+
+@operator("GemmFastGelu", domain=DOMAIN)
+def gemm_fast_gelu(node: Node, data: Expr, weight: Expr, bias: Expr | None = None) -> Expr:
+    """FastGelu of a product."""
+    return fast_gelu(node, node.emit(relax.op.matmul(data, weight)), bias)
+
+
 @operator("FusedGemm", domain=DOMAIN)
 def fused_gemm(node: Node, a: Expr, b: Expr, c: Expr | None = None) -> Expr:
     """Gemm and an activation."""
-    parameters = [node.get_float(f"activation_{name}", 0.0) for name in ("alpha", "beta", "gamma")]
-    given = [node.has(f"activation_{name}") for name in ("alpha", "beta", "gamma")]
-    kept = [value for value, present in zip(parameters, given, strict=True) if present]
-    return _activated(node, node.emit(gemm(node, a, b, c)), kept)
+    return _activated(node, node.emit(gemm(node, a, b, c)), _activation_parameters(node))
 
 
 @operator("FusedConv", domain=DOMAIN)
@@ -86,6 +96,14 @@ def fused_conv(node: Node, data: Expr, weight: Expr, bias: Expr | None = None, o
     if other is not None:
         out = relax.op.add(node.emit(out), other)
     return _activated(node, node.emit(out), list(node.get_floats("activation_params", ())))
+
+
+@operator("NhwcFusedConv", domain=DOMAIN)
+def nhwc_fused_conv(node: Node, data: Expr, weight: Expr, bias: Expr | None = None, other: Expr | None = None) -> Expr:
+    """FusedConv of tensors whose channels are last; the weight is as in FusedConv."""
+    first, last = (0, 3, 1, 2), (0, 2, 3, 1)
+    added = None if other is None else node.transpose(other, first)
+    return node.transpose(node.emit(fused_conv(node, node.transpose(data, first), weight, bias, added)), last)
 
 
 @operator("NhwcConv", domain=DOMAIN)
@@ -113,14 +131,14 @@ def matmul_nbits(
     if bits not in (2, 4, 8):
         raise UserError(f"MatMulNBits of {bits} bits is not supported: quantize to 4 or 8 bits")
     count = math.ceil(depth / block)
-    codes = _unpacked(node.array(packed, "the weight of MatMulNBits"), bits).reshape(rows, count * block)[:, :depth]
+    codes = unpacked(node.array(packed, "the weight of MatMulNBits"), bits).reshape(rows, count * block)[:, :depth]
     middle = 1 << (bits - 1)
     if zeros is None:
         offsets = np.full((rows, count), middle, np.float32)
     else:
         stored = node.array(zeros, "the zero points of MatMulNBits")
         whole = stored.dtype.kind == "f"
-        offsets = stored if whole else _unpacked(stored.reshape(rows, -1), bits)[:, :count]
+        offsets = stored if whole else unpacked(stored.reshape(rows, -1), bits)[:, :count]
     # The codes stay integers: whoever computes in them later finds the dequantization as it is.
     weight = dequantize(
         constant(codes.astype(np.uint8)),
@@ -134,7 +152,12 @@ def matmul_nbits(
     return out if bias is None else relax.op.add(out, bias)
 
 
-def _unpacked(array: Any, bits: int) -> Any:
+def _activation_parameters(node: Node) -> list[float]:
+    names = [f"activation_{name}" for name in ("alpha", "beta", "gamma")]
+    return [node.get_float(name, 0.0) for name in names if node.has(name)]
+
+
+def unpacked(array: Any, bits: int) -> Any:
     """Return the numbers of bytes, the lowest bits first, along the last axis."""
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
     parts = (array.astype(np.uint8)[..., None] >> shifts) & np.uint8((1 << bits) - 1)

@@ -10,29 +10,52 @@ from tvm import relax
 
 from .....dims import dim_expression
 from .....errors import UserError
+from .....passes.tensor_functions import call
 from .....shapes import is_static
-from .....tvm_names import shape_of
-from ..node import Node
+from .....tvm_names import dtype_of, shape_of
+from ..node import Node, positive_axis, rank_of
 from ..registry import operator
 from .data_dependent import found_places
 
 if TYPE_CHECKING:
     from tvm.relax import Expr
 
+_SIZE = "its operand's size is known only to a run; give the operand a fixed size"
+
 
 @operator("Unique")
 def unique(node: Node, data: Expr) -> tuple[Expr, ...]:
-    """The different elements of a tensor, where each is first, which of them each element is, and how often it is.
+    """The different elements of a tensor, or its different slices along ``axis``.
+
+    Further results: where each is first, which of them each element (or slice) is, and how often each is. Slices are
+    told apart by their ranks.
+    """
+    ordered = bool(node.get_int("sorted", 1))
+    if not node.has("axis"):
+        return unique_elements(node, data, ordered)
+    rank = rank_of(data)
+    axis = positive_axis(node.get_int("axis", 0), rank)
+    shape = shape_of(data)
+    if not is_static(shape):
+        raise UserError(_SIZE)
+    rows = node.transpose(data, [axis, *(each for each in range(rank) if each != axis)])
+    flat = node.reshape(rows, (shape[axis], math.prod(shape) // shape[axis]))
+    flat = node.cast(flat, "int8") if dtype_of(flat) == "bool" else flat
+    _, starts, group, counts = unique_elements(node, node.emit(call("slice_ranks", [flat])), ordered)
+    return node.emit(relax.op.take(data, starts, axis, mode="wrap")), starts, group, counts
+
+
+def unique_elements(node: Node, data: Expr, ordered: bool) -> tuple[Expr, ...]:
+    """Emit what Unique finds in a tensor's elements: values, first places, groups and counts.
 
     x 5 2 5 --stable sort--> 2 5 5 ; places 1 0 2 ; first of its value 1 1 0 ; y 2 5 ; group of each element 1 0 1
 
-    Unsorted results stand in the order of their first elements.
+    Args:
+        ordered: whether values are sorted, or stand in the order of their first elements.
     """
     count = math.prod(shape_of(data))
-    if node.has("axis"):
-        raise UserError("it compares slices along an axis; only elements can be compared: leave axis away")
     if not is_static((count,)):
-        raise UserError("its operand's size is known only to a run; give the operand a fixed size")
+        raise UserError(_SIZE)
     flat = node.reshape(data, (count,))
     if count == 1:
         place = node.const([0], "int64")
@@ -42,7 +65,7 @@ def unique(node: Node, data: Expr) -> tuple[Expr, ...]:
     first = _differs_from_the_one_before(node, values, count)
     starts = node.emit(relax.op.take(order, found_places(node, first), 0, mode="wrap"))
     group = _scattered(node, order, _ordinal(node, first), count, "int64")
-    if not node.get_int("sorted", 1):
+    if not ordered:
         marks = _scattered(node, order, node.cast(first, "int64"), count, "int64")
         owner = node.emit(relax.op.take(starts, group, 0, mode="wrap"))
         group = node.emit(relax.op.take(_ordinal(node, marks), owner, 0, mode="wrap"))
