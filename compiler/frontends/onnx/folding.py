@@ -31,12 +31,17 @@ _BOUNDED = frozenset({"NonZero", "Unique", "Compress", "NonMaxSuppression", "Str
 #: Operators that say on which grid numbers lie: kernels compute on the integers of constants, too.
 _GRIDS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
+#: Domains whose operators onnx evaluates.
+_EVALUATED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training"})
+
 
 def can_fold(node: NodeProto) -> bool:
     """Return whether a node gives the same results each time it is evaluated and holds no graph of its own.
 
-    What quantizes or dequantizes stays in the module for the precision phase.
+    What quantizes or dequantizes stays in the module for the precision phase; of other domains onnx knows nothing.
     """
+    if node.domain not in _EVALUATED_DOMAINS:
+        return False
     return node.op_type not in _RANDOM | _GRIDS and not any(a.HasField("g") or a.graphs for a in node.attribute)
 
 

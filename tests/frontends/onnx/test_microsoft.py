@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +9,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from microsoft_nodes import Array
+from microsoft_nodes import check as _check
+from microsoft_nodes import integers as _bytes
+from microsoft_nodes import normal as _normal
+from onnx import TensorProto, helper
 from onnx_models import check_model, model_of, tensor_input
-
-Array = NDArray[Any]
-_TYPES = {
-    "float32": TensorProto.FLOAT,
-    "uint8": TensorProto.UINT8,
-    "int8": TensorProto.INT8,
-    "int32": TensorProto.INT32,
-}
-
-
-def _check(
-    op_type: str,
-    inputs: Mapping[str, Array],
-    constants: Mapping[str, Array] | None = None,
-    order: str = "",
-    outputs: Mapping[str, str] | None = None,
-    atol: float = 2e-6,
-    **attributes: Any,
-) -> Any:
-    """Compare a node, whose operands are ordered as in ``order`` ("-" for an absent one), with onnxruntime."""
-    named = {**inputs, **(constants or {})}
-    operands = ["" if name == "-" else name for name in order.split()] or list(named)
-    results = dict(outputs or {"y": "float32"})
-    node = helper.make_node(op_type, operands, list(results), domain="com.microsoft", **attributes)
-    graph = helper.make_graph(
-        [node],
-        "test",
-        [tensor_input(name, array) for name, array in inputs.items()],
-        [helper.make_tensor_value_info(name, _TYPES[kind], None) for name, kind in results.items()],
-        [numpy_helper.from_array(np.asarray(array), name) for name, array in (constants or {}).items()],
-    )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    for value, result in zip(model.graph.output, session.run(None, dict(inputs)), strict=True):
-        value.CopyFrom(tensor_input(value.name, result))
-    return check_model(model, inputs, rtol=1e-5, atol=atol)
-
-
-def _normal(*shape: int) -> Array:
-    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
-
-
-def _bytes(dtype: str, *shape: int) -> Array:
-    info = np.iinfo(dtype)
-    return np.random.default_rng(sum(shape)).integers(info.min, info.max, shape, endpoint=True).astype(dtype)
 
 
 @pytest.mark.parametrize("name", ["Gelu", "FastGelu", "QuickGelu"])

@@ -34,9 +34,16 @@ def attention(
     """Projection to queries, keys and values at once, then attention; the second output is keys and values stacked."""
     if past_length is not None or node.get_int("do_rotary", 0):
         raise UserError("Attention with a shared buffer of past keys or with do_rotary is not supported")
-    heads = node.get_int("num_heads", 0)
     whole = node.emit(relax.op.matmul(data, weight))
     whole = whole if bias is None else node.emit(relax.op.add(whole, bias))
+    return attend_projected(node, whole, mask, past, scores_bias)
+
+
+def attend_projected(
+    node: Node, whole: Expr, mask: Expr | None, past: Expr | None, scores_bias: Expr | None
+) -> Sequence[Expr]:
+    """Return what Attention does with queries, keys and values side by side [B, S, sizes], biased."""
+    heads = node.get_int("num_heads", 0)
     third = shape_of(whole)[-1] // 3
     sizes = node.get_ints("qkv_hidden_sizes", (third, third, third))
     q, k, v = (split_heads(node, each, heads) for each in _cut(node, whole, sizes))

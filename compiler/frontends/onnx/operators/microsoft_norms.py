@@ -49,6 +49,37 @@ def simplified_layer_normalization(node: Node, data: Expr, gamma: Expr) -> Expr 
     return out, relax.op.rsqrt(node.emit(relax.op.add(square, node.const(epsilon, square))))
 
 
+@operator("GroupNorm", domain=DOMAIN)
+def group_norm(node: Node, data: Expr, gamma: Expr, beta: Expr) -> Expr:
+    """Normalization of groups of channels, which are last unless ``channels_last`` is 0; then SiLU where asked."""
+    rank = rank_of(data)
+    last = bool(node.get_int("channels_last", 1))
+    planar = node.transpose(data, (0, rank - 1, *range(1, rank - 1))) if last else data
+    groups, epsilon = node.get_int("groups", 1), node.get_float("epsilon", 1e-5)
+    made = node.emit(relax.op.nn.group_norm(planar, gamma, beta, groups, 1, list(range(2, rank)), epsilon))
+    made = node.emit(relax.op.nn.silu(made)) if node.get_int("activation", 0) else made
+    return node.transpose(made, (0, *range(2, rank), 1)) if last else made
+
+
+@operator("SkipGroupNorm", domain=DOMAIN)
+def skip_group_norm(
+    node: Node, data: Expr, gamma: Expr, beta: Expr, skip: Expr, bias: Expr | None = None
+) -> tuple[Expr, Expr]:
+    """GroupNorm of a sum; the second output is the sum itself. The skip may be one number a channel."""
+    rank, last = rank_of(data), bool(node.get_int("channels_last", 1))
+    added = [skip] if bias is None else [skip, bias]
+    if not last and bias is not None:
+        added[1] = node.reshape(bias, (*shape_of(bias), *(1,) * (rank - 2)))
+    if rank_of(skip) == 2:
+        batch, channels = shape_of(skip)
+        ones = (1,) * (rank - 2)
+        added[0] = node.reshape(skip, (batch, *ones, channels) if last else (batch, channels, *ones))
+    total = data
+    for each in added:
+        total = node.emit(relax.op.add(total, each))
+    return group_norm(node, total, gamma, beta), total
+
+
 @operator("EmbedLayerNormalization", domain=DOMAIN)
 def embed_layer_normalization(
     node: Node,

@@ -90,6 +90,34 @@ def qlinear_concat(node: Node, scale: Expr, zero: Expr, *inputs: Expr) -> Expr:
     return _quantized(node, node.emit(relax.op.concat(parts, axis)), scale, zero, dtype_of(inputs[0]))
 
 
+@operator("QLinearWhere", domain=DOMAIN)
+def qlinear_where(
+    node: Node,
+    condition: Expr,
+    a: Expr,
+    a_scale: Expr,
+    a_zero: Expr,
+    b: Expr,
+    b_scale: Expr,
+    b_zero: Expr,
+    scale: Expr,
+    zero: Expr,
+) -> Expr:
+    """Elements of two grids as a condition chooses them, on a third."""
+    left, right = dequantized(node, a, a_scale, a_zero), dequantized(node, b, b_scale, b_zero)
+    return _quantized(node, node.emit(relax.op.where(condition, left, right)), scale, zero, dtype_of(a))
+
+
+@operator("QLinearReduceMean", domain=DOMAIN)
+def qlinear_reduce_mean(
+    node: Node, data: Expr, scale: Expr, zero: Expr | None, out_scale: Expr, out_zero: Expr | None = None
+) -> Expr:
+    """The mean over axes of what a tensor stands for, on another grid."""
+    axes = [positive_axis(axis, rank_of(data)) for axis in node.get_ints("axes", ())] or list(range(rank_of(data)))
+    mean = relax.op.mean(dequantized(node, data, scale, zero), axes, bool(node.get_int("keepdims", 1)))
+    return _quantized(node, node.emit(mean), out_scale, out_zero, dtype_of(data))
+
+
 @operator("QGemm", domain=DOMAIN)
 def qgemm(
     node: Node,

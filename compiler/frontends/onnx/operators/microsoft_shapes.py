@@ -38,8 +38,8 @@ def range_by_one(node: Node, start: Expr, limit: Expr, step: Expr | None = None)
     """Numbers from start to before limit; the step is 1 where none is given."""
     step = node.const(1, start) if step is None else step
     if is_constant(start) and is_constant(limit) and is_constant(step):
-        begin, end, stride = (node.array(each, "Range").reshape(-1)[0] for each in (start, limit, step))
-        return constant(np.arange(begin, end, stride, np.dtype(dtype_of(start))))
+        begin, end, stride = (node.array(each, "Range").reshape(-1)[0].item() for each in (start, limit, step))
+        return constant(np.arange(begin, end, stride).astype(dtype_of(start)))
     return range_(node, start, limit, step)
 
 
@@ -117,29 +117,47 @@ def crop_and_resize(node: Node, data: Expr, boxes: Expr, batch: Expr, size: Expr
     sizes = node.int_list(size, "the size of CropAndResize")
     if mode not in ("bilinear", "nearest") or min(sizes) < 1:
         raise UserError(f"crops of size {list(sizes)} in the mode '{mode}' are not supported")
-    count = shape_of(boxes)[0]
-    lines = [_crop_line(node, boxes, axis, steps) for axis, steps in enumerate(sizes)]
+    count, spatial = shape_of(boxes)[0], shape_of(data)[2:]
+    lines = [_crop_line(node, boxes, axis, sizes[axis], spatial[axis]) for axis in (0, 1)]
+    kept = [_kept(node, line, size) for line, size in zip(lines, spatial, strict=True)]
+    if mode == "nearest":
+        # Of two elements that are as near, the later one.
+        lines = [node.emit(relax.op.floor(node.emit(relax.op.add(each, node.const(0.5, each))))) for each in lines]
     shapes = ((count, sizes[0], 1, 1), (count, 1, sizes[1], 1))
-    whole = (count, *sizes, 1)
     places = [
-        node.emit(relax.op.broadcast_to(node.reshape(line, shape), whole))
-        for line, shape in zip(lines, shapes, strict=True)
+        node.emit(relax.op.broadcast_to(node.reshape(_centred(node, *line), shape), (count, *sizes, 1)))
+        for line, shape in zip(zip(lines, spatial, strict=True), shapes, strict=True)
     ]
     grid = node.emit(relax.op.concat(places[::-1], axis=3))
     images = node.emit(relax.op.take(data, batch, axis=0, mode="wrap"))
     kind = {"bilinear": "linear", "nearest": "nearest"}[mode]
     crops = node.emit(call("grid_sample", [images, grid], mode=kind, padding="border", align_corners=1))
-    limits = node.emit(relax.op.less_equal(node.emit(relax.op.abs(grid)), node.const(1.0, grid)))
-    inside = node.emit(relax.op.min(node.cast(limits, "int8"), axis=3))
-    inside = node.cast(node.reshape(inside, (count, 1, *sizes)), "bool")
+    rows, columns = node.reshape(kept[0], (count, 1, sizes[0], 1)), node.reshape(kept[1], (count, 1, 1, sizes[1]))
+    inside = node.emit(relax.op.logical_and(rows, columns))
     return relax.op.where(inside, crops, node.const(node.get_float("extrapolation_value", 0.0), crops))
 
 
-def _crop_line(node: Node, boxes: Expr, axis: int, steps: int) -> Expr:
-    """Return the places [boxes, steps] along an axis, from -1 to 1; one step lies in the middle of the box."""
+def _crop_line(node: Node, boxes: Expr, axis: int, steps: int, size: int) -> Expr:
+    """Return the places [boxes, steps] along an axis in elements; one step lies in the middle of the box."""
     first, last = (node.emit(relax.op.strided_slice(boxes, [1], [column], [column + 1])) for column in (axis, axis + 2))
-    shares = np.linspace(0, 1, steps) if steps > 1 else np.array([0.5])
-    span = node.emit(relax.op.multiply(node.emit(relax.op.subtract(last, first)), node.const(shares, boxes)))
-    place = node.emit(relax.op.add(first, span))
-    doubled = node.emit(relax.op.multiply(place, node.const(2.0, boxes)))
-    return node.emit(relax.op.subtract(doubled, node.const(1.0, boxes)))
+    scale = node.const(size - 1.0, boxes)
+    if steps == 1:
+        middle = node.emit(relax.op.multiply(node.emit(relax.op.add(first, last)), node.const(0.5, boxes)))
+        return node.emit(relax.op.multiply(middle, scale))
+    span = node.emit(relax.op.multiply(node.emit(relax.op.subtract(last, first)), scale))
+    step = node.emit(relax.op.divide(span, node.const(steps - 1.0, boxes)))
+    begin = node.emit(relax.op.multiply(first, scale))
+    return node.emit(relax.op.add(begin, node.emit(relax.op.multiply(step, node.const(np.arange(steps), boxes)))))
+
+
+def _kept(node: Node, line: Expr, size: int) -> Expr:
+    """Return which places lie on the image."""
+    after = node.emit(relax.op.greater_equal(line, node.const(0.0, line)))
+    before = node.emit(relax.op.less_equal(line, node.const(size - 1.0, line)))
+    return node.emit(relax.op.logical_and(after, before))
+
+
+def _centred(node: Node, line: Expr, size: int) -> Expr:
+    """Return places in elements as places from -1 to 1."""
+    scaled = node.emit(relax.op.multiply(line, node.const(2.0 / max(size - 1, 1), line)))
+    return node.emit(relax.op.subtract(scaled, node.const(1.0, line)))

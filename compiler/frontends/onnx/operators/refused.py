@@ -37,3 +37,31 @@ for _name, _reason in _REASONS.items():
 operator("Gradient", domain="ai.onnx.preview.training")(
     _refusal("gradients are a training framework's work: export the graph after differentiation")
 )
+
+_SEARCH = "a search calls a decoder as often as its results say: compile the decoder, and search around the library"
+_EXPERTS = "export the experts as plain matrix products"
+_MICROSOFT: dict[str, str] = {
+    "BeamSearch": _SEARCH,
+    "DynamicQuantizeLSTM": "leave recurrent layers out of dynamic quantization (op_types_to_quantize)",
+    "EPContext": "it holds what another compiler made: export the model without it",
+    "GreedySearch": _SEARCH,
+    "MoE": _EXPERTS,
+    "QMoE": _EXPERTS,
+    "Sampling": _SEARCH,
+    "Tokenizer": _STRINGS,
+    "WhisperBeamSearch": _SEARCH,
+}
+for _name, _reason in _MICROSOFT.items():
+    operator(_name, domain="com.microsoft")(_refusal(_reason))
+#: Domains of layouts of onnxruntime's own, and the operators that it writes into files.
+_LAYOUTS = {
+    "com.microsoft.nchwc": (
+        "AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "ReorderInput", "ReorderOutput",
+        "Upsample",
+    ),
+}  # fmt: skip
+for _domain, _names in _LAYOUTS.items():
+    for _name in _names:
+        operator(_name, domain=_domain)(
+            _refusal("onnxruntime optimized the model for one machine: save it with ORT_ENABLE_EXTENDED at most")
+        )
