@@ -228,14 +228,18 @@ def test_tables_of_few_bits(bits: int, zeros: bool) -> None:
     check("GatherBlockQuantized", {"i": np.array([[5, 0], [2, 2]])}, constants, order, **attributes)
 
 
-@pytest.mark.parametrize(("name", "domain", "remedy"), [
-    ("BeamSearch", "com.microsoft", "search around the library"),
-    ("DynamicQuantizeLSTM", "com.microsoft", "op_types_to_quantize"),
-    ("Conv", "com.microsoft.nchwc", "ORT_ENABLE_EXTENDED"),
-])  # fmt: skip
-def test_what_is_refused_names_a_remedy(name: str, domain: str, remedy: str) -> None:
-    model = model_of([helper.make_node("Neg", ["x"], ["y"])], {"x": normal(2)})
-    model.graph.node[0].CopyFrom(helper.make_node(name, ["x"], ["y"], domain=domain))
-    model.opset_import.append(helper.make_opsetid(domain, 1))
-    with pytest.raises(UserError, match=f"{name} is not supported: .*{remedy}"):
-        import_model(model)
+def test_transposed_products_and_split_gates() -> None:
+    a, b = normal(2, 3, 5), normal(2, 4, 5)
+    check("TransposeMatMul", {"a": a, "b": b}, transB=1, alpha=2.0)
+    x, bias = normal(2, 3, 8), normal(8)
+    left, right = np.split(x + bias, 2, axis=-1)
+    wanted = left * torch.nn.functional.gelu(torch.from_numpy(right)).numpy()
+    check_definition("BiasSplitGelu", {"x": x, "b": bias}, wanted)
+
+
+def test_convolution_with_channels_last() -> None:
+    x, weight, bias = normal(1, 6, 5, 3), normal(4, 3, 3, 3), normal(4)
+    planar = (each.transpose(0, 3, 1, 2) for each in (x, weight))
+    made = torch.nn.functional.conv2d(*map(torch.from_numpy, (*map(np.ascontiguousarray, planar), bias)), stride=2)
+    wanted = np.ascontiguousarray(made.numpy().transpose(0, 2, 3, 1))
+    check_definition("NhwcConv", {"x": x, "w": weight, "b": bias}, wanted, strides=[2, 2])
