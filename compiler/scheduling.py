@@ -13,6 +13,7 @@ from ..passes.fusion.emit import WORKLOAD
 from ..passes.fusion.group import ALIASES
 from ..passes.rebuild import Rename, rebuild, substitute
 from ..schedules.cost import flops, operand_bytes
+from ..schedules.in_place import in_place_operands
 from ..schedules.symbols import with_symbols
 from ..schedules.template import build_kernel
 from ..targets.target import Target
@@ -98,6 +99,7 @@ def kernel_of(function: Function, work: Workload, target: Target) -> tuple[PrimF
     family = dict(work.attrs).get("operator", work.family)
     kernel = kernel.with_attr("tilewright.family", str(family)).with_attr(WORKLOAD, work.to_json())
     kernel = kernel.with_attr("tilewright.flops", float(flops(work))).with_attr("tilewright.bytes", operand_bytes(work))
+    kernel = kernel.with_attr("tilewright.in_place", list(in_place_operands(kernel, work)))
     return kernel, constants
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import tvm
 from numpy.typing import NDArray
 
+from tilewright.schedules.in_place import in_place_operands
 from tilewright.schedules.low_precision import LLVM_IR
 from tilewright.targets.target import Facts, Target
 from tilewright.workload import TensorType, Workload
@@ -92,9 +93,16 @@ def pack(tensor: TensorType, array: Array) -> Array:
 
 
 def run_workload(function: Any, work: Workload, inputs: Sequence[Array], target: Target) -> list[Array]:
-    """Run a kernel on logical inputs; return logical outputs, after a check that their padding is exactly zero."""
+    """Run a kernel on logical inputs; return logical outputs.
+
+    Their padding must be exactly zero, and they must be the same in the memory of an operand that may be overwritten.
+    """
     stored = [pack(tensor, array) for tensor, array in zip(work.inputs, inputs, strict=True)]
     results = call(function, stored, [(each.stored_shape, each.dtype) for each in work.outputs], target)
+    for at in in_place_operands(function, work):
+        tensors = [tvm.runtime.tensor(np.asarray(each, order="C")) for each in stored]
+        build(function, target)["main"](*tensors, tensors[at])
+        np.testing.assert_array_equal(tensors[at].numpy(), results[0], err_msg=f"in the memory of operand {at}")
     logical = []
     for tensor, result in zip(work.outputs, results, strict=True):
         plain = tensor.layout.unpack(result, tensor.shape) if tensor.layout else result

@@ -139,6 +139,7 @@ def _facts(kernel: Kernel, function: PrimFunc) -> KernelFacts:
         _attribute(function, "flops", float, 0.0),
         _attribute(function, "bytes", float, 0.0),
         tuple(parse(str(each.name)) for each in symbols_of_kernel(function)),
+        _attribute(function, "in_place", lambda each: tuple(map(int, each)), ()),
     )
 
 

@@ -57,13 +57,22 @@ class Turn:
 
 @dataclass(frozen=True)
 class KernelFacts:
-    """What the plan needs of a kernel: symbol, bytes of scratch, the cost of one call, and the sizes it asks for."""
+    """What the plan needs of a kernel.
+
+    Attributes:
+        symbol: its name.
+        scratch: bytes of scratch.
+        flops, bytes: the cost of one call.
+        sizes: the sizes it asks for.
+        in_place: operands in whose memory its only output may lie.
+    """
 
     symbol: str
     scratch: int = 0
     flops: float = 0.0
     bytes: float = 0.0
     sizes: tuple[int, ...] = ()
+    in_place: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:
 
     A result that is an output is written straight into the caller's buffer, where later steps read it; outputs that
     are an input, a constant or the same value as an earlier output become copies at the end. Scratch of a kernel lives
-    for one step, in the arena beside the values.
+    for one step, in the arena beside the values. A sum lies in the memory of the residual it ends.
 
     Args:
         kernels: by the function name in the calls.
@@ -156,11 +165,11 @@ def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:
         else:
             copies.append((index, value))
     scratch = [kernels[call.function].scratch if is_kernel(call) else 0 for call in found.calls]
-    in_arena, lifetimes = _lifetimes(found, scratch, roots)
+    in_arena, lifetimes = _lifetimes(found, kernels, scratch, roots)
     offsets, arena_bytes = place(lifetimes)
     roots.update((value, Place(ARENA, offsets[index])) for value, index in in_arena.items())
     places = _Places(found, roots, weight_offsets)
-    steps, turns = _steps(found, kernels, places, iter(offsets[len(in_arena) :]), scratch)
+    steps, turns = _steps(found, kernels, places, iter(offsets[len(set(in_arena.values())) :]), scratch)
     steps += [_copy(places[value], Place(OUTPUT, index), value.size) for index, value in copies]
     return Plan(
         tuple(steps),
@@ -210,9 +219,12 @@ class _Places:
 
 
 def _lifetimes(
-    found: Calls, scratch: Sequence[int], elsewhere: Mapping[Value, Place]
+    found: Calls, kernels: Mapping[str, KernelFacts], scratch: Sequence[int], elsewhere: Mapping[Value, Place]
 ) -> tuple[dict[Value, int], list[Lifetime]]:
-    """Return the results that go into the arena with their index, and all lifetimes: theirs, then the scratch's."""
+    """Return the results that go into the arena with their index, and all lifetimes: theirs, then the scratch's.
+
+    Results that share memory have the same index.
+    """
     spans: dict[Value, tuple[int, int]] = {}
     end = len(found.calls)
     for step, call in enumerate(found.calls):
@@ -223,9 +235,42 @@ def _lifetimes(
     spans = {value: span for value, span in spans.items() if value.kind == RESULT and value not in elsewhere}
     loops = _loops(found)
     whole = {value: _whole_loops(span, loops) for value, span in spans.items()}
-    lifetimes = [Lifetime(upper(value.size), first, last) for value, (first, last) in whole.items()]
+    indices: dict[Value, int] = {}
+    lifetimes: list[Lifetime] = []
+    hosts = _hosts(found, kernels, whole)
+    for value, (first, last) in whole.items():
+        if value in hosts:
+            indices[value] = index = indices[hosts[value]]
+            lifetimes[index] = replace(lifetimes[index], last=last)
+        else:
+            indices[value] = len(lifetimes)
+            lifetimes.append(Lifetime(upper(value.size), first, last))
     lifetimes += [Lifetime(size, step, step) for step, size in enumerate(scratch) if size]
-    return {value: index for index, value in enumerate(whole)}, lifetimes
+    return indices, lifetimes
+
+
+def _hosts(
+    found: Calls, kernels: Mapping[str, KernelFacts], spans: Mapping[Value, tuple[int, int]]
+) -> dict[Value, Value]:
+    """Return in which operand's memory results lie: operands that the result's own step is the last to touch."""
+    roots = {each.root for each in found.inside.values()} | set(found.inside) | found.merged
+    hosts: dict[Value, Value] = {}
+    for step, call in enumerate(found.calls):
+        if not is_kernel(call):
+            continue
+        (result, *_) = call.writes
+        for at in kernels[call.function].in_place:
+            operand = call.reads[at]
+            alone = operand in spans and result in spans and not {operand, result} & roots
+            if (
+                alone
+                and call.reads.count(operand) == 1
+                and operand.size == result.size
+                and spans[operand][1] == step == spans[result][0]
+            ):
+                hosts[result] = operand
+                break
+    return hosts
 
 
 def _touched(found: Calls, values: Sequence[Value]) -> Iterator[Value]:

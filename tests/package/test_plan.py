@@ -32,11 +32,14 @@ def graphs(draw: st.DrawFn) -> Graph:
     results = 0
     for index in range(draw(st.integers(0, 14))):
         reads = draw(st.lists(st.sampled_from(values), min_size=1, max_size=3))
-        writes = tuple(Value(RESULT, results + each, draw(sizes)) for each in range(draw(st.integers(1, 2))))
+        in_place = tuple(draw(st.sets(st.integers(0, len(reads) - 1))))
+        size = reads[in_place[0]].size if in_place else draw(sizes)
+        count = 1 if in_place else draw(st.integers(1, 2))
+        writes = tuple(Value(RESULT, results + each, size) for each in range(count))
         results += len(writes)
         values += writes
         graph.found.calls.append(KernelCall(f"f{index}", tuple(reads), writes))
-        graph.kernels[f"f{index}"] = KernelFacts(f"k{index}", draw(st.sampled_from([0, 64, 900])))
+        graph.kernels[f"f{index}"] = KernelFacts(f"k{index}", draw(st.sampled_from([0, 64, 900])), in_place=in_place)
     graph.found.outputs = tuple(draw(st.lists(st.sampled_from(values), min_size=1, max_size=5)))
     return graph
 
@@ -86,11 +89,15 @@ def test_every_step_reads_what_was_meant_for_it(graph: Graph) -> None:
         scratch = graph.kernels[call.function].scratch
         if scratch:
             memory.write(step.writes[-1], scratch, _POISON)
+        in_place = [at for at in graph.kernels[call.function].in_place if step.reads[at] == step.writes[0]]
+        for at in in_place:
+            assert memory.read(step.reads[at], call.reads[at].size) == {memory.tags[call.reads[at]]}
         for place, value in zip(step.writes[: len(call.writes)], call.writes, strict=True):
             memory.write(place, value.size, memory.tags[value])
         # A kernel may write its results and scratch before it has read all of its inputs.
-        for place, value in zip(step.reads, call.reads, strict=True):
-            assert memory.read(place, value.size) == {memory.tags[value]}
+        for at, (place, value) in enumerate(zip(step.reads, call.reads, strict=True)):
+            if at not in in_place:
+                assert memory.read(place, value.size) == {memory.tags[value]}
     for step in plan.steps[len(graph.found.calls) :]:
         assert step.kernel == COPY
         (tag,) = memory.read(step.reads[0], step.size)
@@ -104,6 +111,16 @@ def test_arena_is_bounded(graph: Graph) -> None:
     plan = make_plan(graph.found, graph.kernels)
     assert plan.lower_bound <= plan.arena_bytes
     assert all(offset % 64 == 0 for offset in plan.weight_offsets)
+
+
+def test_a_sum_lies_in_the_memory_of_its_residual() -> None:
+    x, residual, branch, y = Value(INPUT, 0, 640), *(Value(RESULT, index, 640) for index in range(3))
+    calls = [KernelCall("f", (x,), (residual,)), KernelCall("f", (residual,), (branch,))]
+    calls += [KernelCall("g", (branch, residual), (y,)), KernelCall("f", (y,), (Value(RESULT, 3, 640),))]
+    found = Calls(calls, outputs=(Value(RESULT, 3, 640),))
+    plan = make_plan(found, {"f": KernelFacts("f"), "g": KernelFacts("g", in_place=(1,))})
+    assert plan.arena_bytes == 2 * 640
+    assert plan.steps[2].writes[0] == plan.steps[2].reads[1]
 
 
 def test_an_output_is_written_in_place_and_repeated_outputs_are_copied() -> None:
