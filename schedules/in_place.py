@@ -67,7 +67,7 @@ class _Accesses:
             if not own or not all(self._same(load.indices, indices) for load in own):
                 return False
             counted += len(own)
-        return counted == sum(load.source.same_as(operand) for load in self.loads)
+        return counted == len([load for load in self.loads if load.source.same_as(operand)])
 
     def _same(self, read: Any, stored: Any) -> bool:
         """Return whether two places in tensors of the output's shape are the same; along an axis of one they are."""
