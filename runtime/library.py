@@ -88,6 +88,11 @@ class Library:
         self.target: str = info.target.decode()
         self.inputs = tuple(self._spec(info.inputs[index]) for index in range(info.num_inputs))
         self.outputs = tuple(self._spec(info.outputs[index]) for index in range(info.num_outputs))
+        #: How many elements each output has at the most; fewer than of its largest shape where sizes depend on others.
+        self.most_elements = tuple(
+            int(info.outputs[index].bytes) // max(info.outputs[index].dtype.bits // 8, 1)
+            for index in range(info.num_outputs)
+        )
         self.steps = tuple(_step(info.steps[index]) for index in range(info.num_steps))
         self.arena_bytes: int = info.arena_bytes
         self.weight_bytes: int = info.weight_bytes

@@ -248,7 +248,7 @@ class Model:
         known = None if self._dynamic else [port.static_shape for port in self._outputs]
         sizes = known or self._instance.output_shapes(shapes)
         if out is None:
-            return [np.empty(size, port.dtype) for port, size in zip(self._outputs, sizes, strict=True)]
+            return list(map(self._room, range(len(sizes)), sizes))
         where = f"{self.path}: its outputs"
         if isinstance(out, Mapping):
             given = bind(self._outputs, where, (), out)
@@ -259,8 +259,15 @@ class Model:
         buffers = {name: port.output_array(given[name], size) for name, (port, size) in wanted.items() if name in given}
         self._check_overlap(buffers, inputs)
         return [
-            buffers[name] if name in buffers else np.empty(size, port.dtype) for name, (port, size) in wanted.items()
+            buffers[port.name] if port.name in buffers else self._room(index, sizes[index])
+            for index, port in enumerate(self._outputs)
         ]
+
+    def _room(self, output: int, shape: tuple[int, ...]) -> Array:
+        """Return memory for an output: of its largest shape, or a line where it never has so many elements."""
+        most = self._library.most_elements[output]
+        line = self._measures and math.prod(shape) > most
+        return np.empty((most,) if line else shape, self._outputs[output].dtype)
 
     def _check_overlap(self, buffers: Mapping[str, Array], inputs: Sequence[Array]) -> None:
         """Kernels take their operands as disjoint; for contiguous arrays the test by bounds is exact."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from ...dims import upper
 from ...element_types import CONTAINED
 from ...shapes import upper_shape
 from ...signature import Signature, TensorSpec
@@ -47,6 +48,7 @@ def emit_plan(plan: Plan, name: str, target: str, features: Iterable[str], signa
     parts = [
         _HEAD.format(name=name),
         *symbols.helpers(),
+        *symbols.symbol_table(),
         *_prototypes(plan.steps),
         "",
         *(_step_function(index, step, symbols) for index, step in enumerate(plan.steps)),
@@ -91,8 +93,8 @@ def _step_function(index: int, step: Step, symbols: SymbolTable) -> str:
         size = size if isinstance(step.size, int) else f"(size_t){size}"
         return f"{head}  memcpy({operand(step.writes[0])}, {operand(step.reads[0])}, {size});\n  return 0;\n}}"
     if step.kernel == SIZE:
-        size = symbols.c_expression(step.sizes[0])
-        return f"{head}  {size} = *(const int64_t*){operand(step.reads[0])};\n  return 0;\n}}"
+        place = symbols.place_of(step.sizes[0])
+        return f"{head}  return read_size(frame, {place}, *(const int64_t*){operand(step.reads[0])});\n}}"
     operands = list(map(operand, (*step.reads, *step.writes)))
     scratch = [operands.pop()] if step.scratch else []
     sizes = map(symbols.c_expression, step.sizes)
@@ -127,7 +129,7 @@ def _tensors(name: str, specs: Sequence[TensorSpec]) -> Iterator[str]:
             yield f"static const int64_t {bounds}[] = {{{', '.join(map(str, largest))}}};"
             yield f"static const char* const {texts}[] = {{{', '.join(map(c_string, dim_texts(spec)))}}};"
         code, bits = type_code(spec.dtype)
-        size = math.prod(largest) * itemsize(spec.dtype)
+        size = upper(math.prod(spec.dims)) * itemsize(spec.dtype)
         described = f"{c_string(spec.name)}, {{{code}, {bits}, 1}}, {len(largest)}, {pointer}, {size}u"
         rows.append(f"{{{described}, {bounds}, {texts}}}")
     yield from _array("tilewright_tensor", name, rows)

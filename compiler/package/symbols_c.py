@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...atoms import Operation, Symbol, plain
-from ...dims import Dim
+from ...dims import Dim, upper
 from ...shapes import symbols_of
 from ...signature import Signature, TensorSpec
 from .calls import SIZE
@@ -50,6 +50,10 @@ class SymbolTable:
         function = {"//": "floor_div", "%": "floor_mod", "min": "smaller", "max": "larger"}[atom.kind]
         return f"{function}({self.c_expression(atom.left, sizes)}, {self.c_expression(atom.right, sizes)})"
 
+    def place_of(self, symbol: int) -> int:
+        """Return the place of a symbol's value."""
+        return self.places[plain(symbol)]
+
     def source(self, symbol: Symbol) -> tuple[int, int]:
         """Return the input and the axis whose size a symbol is."""
         return next(
@@ -64,8 +68,8 @@ class SymbolTable:
         if self.symbols:
             yield _HELPERS
 
-    def tables(self) -> Iterator[str]:
-        """Yield the table of symbols and the function that fills in all dimensions."""
+    def symbol_table(self) -> Iterator[str]:
+        """Yield the table of symbols, and the function that reads one that a kernel has computed."""
         if not self.symbols:
             return
         rows = []
@@ -73,10 +77,21 @@ class SymbolTable:
             source = (-1, 0) if symbol in self.computed else self.source(symbol)
             rows.append(f'    {{"{symbol.name}", {symbol.low}, {symbol.high}, {source[0]}, {source[1]}}},')
         yield "\n".join(["static const struct tw_symbol symbols[] = {", *rows, "};\n"])
-        lines = [f"  dims[{place}] = {self.c_expression(dim, 'sizes')};" for place, dim in enumerate(self._flat_dims())]
-        yield "\n".join(
-            ["static void find_dims(const int64_t* sizes, int64_t* dims) {", "  (void)sizes;", *lines, "}\n"]
-        )
+        if self.computed:
+            yield _READ_SIZE
+
+    def tables(self) -> Iterator[str]:
+        """Yield the function that fills in all dimensions."""
+        if not self.symbols:
+            return
+        lines = [f"  dims[{place}] = {self._dim(dim)};" for place, dim in enumerate(self._flat_dims())]
+        head = "static void find_dims(const int64_t* sizes, int64_t* dims, int found) {"
+        yield "\n".join([head, "  (void)sizes;", "  (void)found;", *lines, "}\n"])
+
+    def _dim(self, dim: int) -> str:
+        """Return a dimension; its bound before the sizes are found that a kernel computes."""
+        expression = self.c_expression(dim, "sizes")
+        return f"found ? {expression} : {upper(dim)}" if set(symbols_of([dim])) & set(self.computed) else expression
 
     def _flat_dims(self) -> list[int]:
         return [dim for spec in (*self.signature.inputs, *self.signature.outputs) for dim in spec.dims]
@@ -102,4 +117,12 @@ static inline int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b !=
 static inline int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+"""
+
+_READ_SIZE = """\
+/* 0, or one more than the place of a size that is out of its bounds. */
+static int32_t read_size(const struct tw_frame* frame, int32_t place, int64_t size) {
+  frame->sizes[place] = size;
+  return size < symbols[place].low || size > symbols[place].high ? place + 1 : 0;
+}
 """

@@ -26,7 +26,8 @@ extern "C" {
 /* Return codes. tilewright_error() has the sentence that goes with them. */
 enum {
   TILEWRIGHT_OK = 0,
-  TILEWRIGHT_INVALID_ARGUMENT = -1, /* a null pointer, or a buffer that is not aligned to its element */
+  TILEWRIGHT_INVALID_ARGUMENT = -1, /* a null pointer, a buffer that is not aligned to its element, or values that
+                                       make a size leave its bounds */
   TILEWRIGHT_OUT_OF_MEMORY = -2,
   TILEWRIGHT_KERNEL_FAILED = -3,   /* a step of the plan failed; the sentence names it */
   TILEWRIGHT_UNSUPPORTED_CPU = -4, /* the library uses instructions this CPU does not have */

@@ -174,15 +174,25 @@ struct tw_run {
   double* seconds; /* what each step took so far, or NULL */
 };
 
+/* A kernel has nothing to fail with but an allocation; a step that reads a size tells which is out of its bounds. */
+static int32_t fail_step(tilewright_instance* instance, int32_t step, int32_t failure) {
+  if (failure < 1 || failure > tw_plan.num_symbols) {
+    return fail(instance, TILEWRIGHT_KERNEL_FAILED, "step", step, model->steps[step].name,
+                "found no memory for its scratch");
+  }
+  const struct tw_symbol* symbol = &tw_plan.symbols[failure - 1];
+  char what[160];
+  snprintf(what, sizeof what, "cannot be %" PRId64 ", as the inputs' values say: it is from %" PRId64 " to %" PRId64,
+           instance->shapes.sizes[failure - 1], symbol->low, symbol->high);
+  instance->shapes.sizes[failure - 1] = symbol->high;
+  return fail(instance, TILEWRIGHT_INVALID_ARGUMENT, "step", step, model->steps[step].name, what);
+}
+
 int32_t tw_run_steps(struct tw_run* run, const struct tw_frame* frame, int32_t first, int32_t end) {
   for (int32_t i = first; i < end; ++i) {
     double start = run->seconds ? clock_seconds() : 0;
     int32_t failure = tw_plan.steps[i](frame);
-    if (failure) {
-      /* A kernel has nothing to fail with but an allocation. */
-      return fail(run->instance, TILEWRIGHT_KERNEL_FAILED, "step", i, model->steps[i].name,
-                  "found no memory for its scratch");
-    }
+    if (failure) return fail_step(run->instance, i, failure);
     if (run->seconds) run->seconds[i] += clock_seconds() - start;
   }
   return TILEWRIGHT_OK;
@@ -212,7 +222,7 @@ static int32_t run_exclusively(tilewright_instance* instance, const void* const*
   tw_pool_enter(instance->pool);
   code = run_plan(instance, &frame, seconds);
   tw_pool_leave();
-  tw_shapes_end(&instance->shapes);
+  if (!code) tw_shapes_end(&instance->shapes);
   return code;
 }
 

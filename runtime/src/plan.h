@@ -25,7 +25,8 @@ struct tw_symbol {
   int32_t axis;
 };
 
-/* One step of the plan: 0, or whatever its kernel returned. */
+/* One step of the plan: 0, or whatever its kernel returned (below 0), or one more than the place of a size that it has
+   read and that is out of its bounds. */
 typedef int32_t (*tw_step)(const struct tw_frame* frame);
 
 /* A run in progress. */
@@ -47,7 +48,8 @@ struct tw_plan {
   int32_t num_symbols; /* 0 where all shapes are known; then there is no find_dims */
   int32_t num_dims;
   int32_t computes_sizes; /* whether steps write some of the sizes */
-  void (*find_dims)(const int64_t* sizes, int64_t* dims); /* the dimensions of all inputs, then of all outputs */
+  /* The dimensions of all inputs, then of all outputs; until what steps write is found, bounds of what depends on it. */
+  void (*find_dims)(const int64_t* sizes, int64_t* dims, int found);
 };
 
 extern const struct tw_plan tw_plan;

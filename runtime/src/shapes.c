@@ -27,7 +27,7 @@ int tw_shapes_open(struct tw_shapes* shapes) {
   shapes->dims = memory + tw_plan.num_symbols;
   shapes->wanted = memory + count;
   for (int32_t i = 0; i < tw_plan.num_symbols; ++i) shapes->sizes[i] = tw_plan.symbols[i].high;
-  tw_plan.find_dims(shapes->sizes, shapes->dims);
+  tw_plan.find_dims(shapes->sizes, shapes->dims, 0);
   return 0;
 }
 
@@ -43,7 +43,7 @@ uint64_t tw_shapes_bytes(const struct tw_shapes* shapes, int32_t tensor) {
   const int64_t* dims = tw_shapes_of(shapes, tensor);
   uint64_t bytes = described->dtype.bits < 16 ? 1 : described->dtype.bits / 8;
   for (int32_t axis = 0; axis < described->rank; ++axis) bytes *= (uint64_t)dims[axis];
-  return bytes;
+  return bytes < described->bytes ? bytes : described->bytes;
 }
 
 void tw_shapes_begin(struct tw_shapes* shapes) {
@@ -51,11 +51,11 @@ void tw_shapes_begin(struct tw_shapes* shapes) {
   for (int32_t i = 0; i < tw_plan.num_symbols; ++i) {
     if (tw_plan.symbols[i].input < 0) shapes->sizes[i] = tw_plan.symbols[i].high;
   }
-  tw_plan.find_dims(shapes->sizes, shapes->dims);
+  tw_plan.find_dims(shapes->sizes, shapes->dims, 0);
 }
 
 void tw_shapes_end(struct tw_shapes* shapes) {
-  if (tw_plan.computes_sizes) tw_plan.find_dims(shapes->sizes, shapes->dims);
+  if (tw_plan.computes_sizes) tw_plan.find_dims(shapes->sizes, shapes->dims, 1);
 }
 
 static int32_t check_symbol(const struct tw_symbol* symbol, int64_t size, char* error, size_t error_size) {
@@ -103,7 +103,7 @@ int32_t tw_shapes_set(struct tw_shapes* shapes, const int64_t* const* inputs, ch
     int32_t code = check_symbol(symbol, shapes->wanted[i], error, error_size);
     if (code) return code;
   }
-  if (tw_plan.num_symbols) tw_plan.find_dims(shapes->wanted, dims);
+  if (tw_plan.num_symbols) tw_plan.find_dims(shapes->wanted, dims, 0);
   int32_t first = 0;
   for (int32_t i = 0; i < model->num_inputs; first += model->inputs[i++].rank) {
     if (!inputs || !inputs[i]) continue;

@@ -193,9 +193,29 @@ def _interval(dim: int) -> tuple[int, int]:
         for atom in monomial:
             ends = [one * other for one in (low, high) for other in atom.bounds]
             low, high = min(ends), max(ends)
+        most = _undivided(monomial)
+        high = high if most is None else min(high, most)
         least += coefficient * (low if coefficient > 0 else high)
         greatest += coefficient * (high if coefficient > 0 else low)
     return least, greatest
+
+
+def _undivided(monomial: Monomial) -> int | None:
+    """Return what bounds a product that multiplies a quotient by its divisor: ``a * (c // a)`` is at the most c."""
+    for atom in monomial:
+        if not isinstance(atom, Operation) or atom.kind != "//" or not isinstance(atom.right, Dim):
+            continue
+        (factors, coefficient), *others = atom.right.terms
+        rest = list(monomial)
+        rest.remove(atom)
+        if others or coefficient != 1 or bounds(atom.left)[0] < 0 or any(each.bounds[0] < 1 for each in factors):
+            continue
+        if all(rest.count(each) >= factors.count(each) for each in factors):
+            for each in factors:
+                rest.remove(each)
+            if all(each.bounds[0] >= 0 for each in rest):
+                return upper(atom.left) * math.prod(each.bounds[1] for each in rest)
+    return None
 
 
 def _without_quotients(dim: Dim, above: bool) -> tuple[int, int] | None:

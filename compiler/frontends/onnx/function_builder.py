@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tvm
 from tvm import relax
@@ -32,6 +32,8 @@ class FunctionBuilder:
         self._types = relax.BlockBuilder()
         self._params: list[Var] = []
         self._bindings: list[relax.VarBinding] = []
+        self._values: dict[Expr, Expr] = {}
+        self.sizes: dict[Any, int] = {}
         self._taken: set[str] = outer._taken if outer else set()
 
     def nested(self) -> FunctionBuilder:
@@ -83,8 +85,13 @@ class FunctionBuilder:
         value = with_plain_dims(value)
         var = relax.DataflowVar(self.unique(name), value.ty)
         self._bindings.append(relax.VarBinding(var, value))
+        self._values[var] = value
         self.origins[var.name] = origin
         return var
+
+    def definition(self, var: Expr) -> Expr | None:
+        """Return the expression that a variable of this function is bound to, None for parameters."""
+        return self._values.get(var)
 
     def module(self, results: Sequence[Expr]) -> IRModule:
         """Return the module whose ``main`` gives the results as a tuple; what they do not need is left out."""

@@ -181,6 +181,8 @@ class _Importer:
             lambda expr: self.builder.emit(expr, name, label),
             self.shape_values,
             self.builder.unique,
+            self.builder.definition,
+            self.builder.sizes,
         )
         arguments = [self._expr(operands[each], each, label) if each else None for each in node.input]
         results = self._convert(row.convert, view, arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,8 @@ class Node:
         emit: binds an expression to a new Relax variable of the node.
         shape_values: the elements of operands that follow from the inputs' shapes.
         unique: makes a name that nothing else has.
+        definition: from a variable to the expression that it is bound to, None for parameters.
+        sizes: the symbols of sizes that nodes before have read from tensors; more are added.
     """
 
     def __init__(
@@ -43,12 +45,16 @@ class Node:
         emit: Callable[[Expr], Var],
         shape_values: Mapping[Expr, ShapeValue] | None = None,
         unique: Callable[[str], str] = str,
+        definition: Callable[[Expr], Expr | None] = lambda _: None,
+        sizes: MutableMapping[Any, int] | None = None,
     ) -> None:
         self.proto = proto
         self.opset = opset
         self.label = label
         self.emit = emit
         self._unique = unique
+        self.definition = definition
+        self.sizes: MutableMapping[Any, int] = {} if sizes is None else sizes
         self._shape_values = {} if shape_values is None else shape_values
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
 
@@ -98,7 +104,10 @@ class Node:
     def array(self, operand: Expr, what: str) -> NDArray[Any]:
         """Return the value of an operand that must be constant. Raises UserError when it is not."""
         if not is_constant(operand):
-            raise UserError(f"{what} must be constant; here it is computed from the model's inputs")
+            raise UserError(
+                f"{what} must be constant; here it is computed from the model's inputs: make it an initializer of the "
+                "model"
+            )
         return constant_value(operand)
 
     def int_list(self, operand: Expr, what: str) -> tuple[int, ...]:
@@ -112,9 +121,13 @@ class Node:
         """Return whether an operand's elements are known from the inputs' shapes."""
         return operand in self._shape_values
 
-    def new_size(self, most: int) -> int:
-        """Return a symbol for a size from 0 to a bound that the node's result will have."""
-        return symbol(self._unique(f"{next(filter(None, self.proto.output))}_size"), 0, most)
+    def is_known(self, operand: Expr) -> bool:
+        """Return whether an operand's elements follow from constants and the inputs' shapes."""
+        return is_constant(operand) or self.follows_from_shapes(operand)
+
+    def new_size(self, most: int, least: int = 0) -> int:
+        """Return a symbol for a size within bounds that the node's result will have."""
+        return symbol(self._unique(f"{next(filter(None, self.proto.output))}_size"), least, most)
 
     def bind_size(self, data: Expr, count: Expr, size: int, shape: Sequence[int]) -> Expr:
         """Return data as a tensor of this shape, whose symbol a count (int64 [1]) tells from here on."""

@@ -17,6 +17,7 @@ from .....shapes import broadcast_shape, is_static
 from .....tvm_names import dtype_of, expressions, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
+from ..run_time_sizes import Sized, elements_of, expanded, reshaped
 
 if TYPE_CHECKING:
     from tvm.relax import Expr
@@ -31,7 +32,9 @@ def reshape_attribute(node: Node, data: Expr) -> Expr:
 @operator("Reshape", since=5)
 def reshape(node: Node, data: Expr, shape: Expr) -> Expr:
     """Another shape; -1 is what remains and 0 keeps the dimension, unless ``allowzero`` (opset 14)."""
-    return _reshape(node, data, node.int_list(shape, "the shape of Reshape"))
+    if node.is_known(shape):
+        return _reshape(node, data, node.int_list(shape, "the shape of Reshape"))
+    return reshaped(node, data, elements_of(node, shape), bool(node.get_int("allowzero", 0)))
 
 
 @operator("Flatten")
@@ -75,7 +78,11 @@ def unsqueeze(node: Node, data: Expr, axes: Expr | None = None) -> Expr:
 @operator("Expand")
 def expand(node: Node, data: Expr, shape: Expr) -> Expr:
     """Data broadcast with a shape, both ways."""
-    target = broadcast_shape(shape_of(data), node.int_list(shape, "the shape of Expand"))
+    if node.is_known(shape):
+        wanted = node.int_list(shape, "the shape of Expand")
+    else:
+        data, wanted = expanded(node, data, elements_of(node, shape))
+    target = broadcast_shape(shape_of(data), wanted)
     if target == shape_of(data):
         return data
     return relax.op.broadcast_to(data, relax.ShapeExpr(expressions(target)))
@@ -84,7 +91,9 @@ def expand(node: Node, data: Expr, shape: Expr) -> Expr:
 @operator("Tile", since=6)
 def tile(node: Node, data: Expr, repeats: Expr) -> Expr:
     """Data repeated along each axis."""
-    return repeated(node, data, node.int_list(repeats, "the repeats of Tile"))
+    sized = Sized(node, data)
+    times = sized.sizes(repeats, "the repeats of Tile")
+    return repeated(node, sized.data, times)
 
 
 def repeated(node: Node, data: Expr, times: Sequence[int]) -> Expr:
@@ -106,17 +115,38 @@ def constant_of_shape(node: Node, shape: Expr) -> Expr:
     """A tensor filled with one value; reached only where it is too large to be folded."""
     value = node.get_tensor("value")
     fill = constant(np.zeros((), np.float32) if value is None else numpy_helper.to_array(value).reshape(()))
+    if not node.is_known(shape):
+        sized = Sized(node, node.reshape(fill, (1,)))
+        wanted = relax.ShapeExpr(expressions(sized.sizes(shape, "the shape of ConstantOfShape")))
+        return relax.op.broadcast_to(sized.data, wanted)
     dims = node.int_list(shape, "the shape of ConstantOfShape")
     return relax.op.full(relax.ShapeExpr(expressions(dims)), fill, dtype_of(fill))
 
 
 @operator("Range", since=11)
 def range_(node: Node, start: Expr, limit: Expr, step: Expr) -> Expr:
-    """Numbers from start to before limit, as far apart as step says; reached only where shapes decide the range."""
+    """Numbers from start to before limit, as far apart as step says."""
+    if not all(map(node.is_known, (start, limit, step))):
+        return _range_of_data(node, start, limit, step)
     begin, end, stride = (node.int_list(each, "the bounds of Range")[0] for each in (start, limit, step))
     if stride < 1:
         raise UserError("a range that runs backwards needs constant bounds")
     return relax.op.arange(dim_expression(begin), dim_expression(end), stride, dtype_of(start))
+
+
+def _range_of_data(node: Node, start: Expr, limit: Expr, step: Expr) -> Expr:
+    """Return ``start + step * arange(count)``; the count is the next whole number of (limit - start) / step, or none.
+
+    Where nothing bounds the operands, so that the greatest count is not known, it is refused.
+    """
+    begin, end, stride = (node.cast(node.reshape(each, (1,)), "float64") for each in (start, limit, step))
+    span = node.emit(relax.op.divide(node.emit(relax.op.subtract(end, begin)), stride))
+    count = node.emit(relax.op.ceil(node.emit(relax.op.maximum(span, node.const([0], span)))))
+    sized = Sized(node, node.reshape(start, (1,)))
+    length = sized.size(node.cast(count, "int64"), "the number of elements of Range")
+    places = node.cast(node.emit(relax.op.arange(0, dim_expression(length), 1, "int64")), dtype_of(start))
+    steps = node.emit(relax.op.multiply(places, node.reshape(step, (1,))))
+    return relax.op.add(steps, sized.data)
 
 
 @operator("DepthToSpace")

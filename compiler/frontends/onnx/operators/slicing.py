@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tvm import relax
 
-from .....dims import operation
+from .....dims import Dim, operation
 from .....errors import UserError
 from .....shapes import is_static
 from .....tvm_names import dtype_of, expressions, shape_of
 from ..node import Node, constant, positive_axis, rank_of
 from ..registry import operator
+from ..run_time_sizes import Sized, elements_of, is_known
+from .data_slices import slice_by_data, split_by_data
 
 if TYPE_CHECKING:
     from tvm.relax import Expr
@@ -31,6 +33,8 @@ def split(node: Node, data: Expr, sizes: Expr | None = None) -> tuple[Expr, ...]
     """A tensor cut along an axis into given sizes (an operand since opset 13) or as evenly as can be."""
     axis = positive_axis(node.get_int("axis", 0), rank_of(data))
     total = shape_of(data)[axis]
+    if sizes is not None and not node.is_known(sizes):
+        return split_by_data(node, data, elements_of(node, sizes), axis)
     given = node.get_ints("split", ()) if sizes is None else node.int_list(sizes, "the sizes of Split")
     if not given:
         count = len(node.proto.output)
@@ -60,11 +64,12 @@ def slice_operands(
     node: Node, data: Expr, starts: Expr, ends: Expr, axes: Expr | None = None, steps: Expr | None = None
 ) -> Expr:
     """Every ``steps``-th element from ``starts`` to before ``ends`` along axes, clamped to the axis."""
-    first = node.int_list(starts, "the starts of Slice")
-    last = node.int_list(ends, "the ends of Slice")
+    first, last = elements_of(node, starts), elements_of(node, ends)
     along = tuple(range(len(first))) if axes is None else node.int_list(axes, "the axes of Slice")
     stride = (1,) * len(first) if steps is None else node.int_list(steps, "the steps of Slice")
-    return _slice(node, data, first, last, along, stride)
+    if not all(map(is_known, (*first, *last))):
+        return slice_by_data(node, data, first, last, along, stride)
+    return _slice(node, data, tuple(first), tuple(last), along, stride)
 
 
 @operator("Pad")
@@ -77,7 +82,9 @@ def pad_attributes(node: Node, data: Expr) -> Expr:
 @operator("Pad", since=11)
 def pad(node: Node, data: Expr, pads: Expr, value: Expr | None = None, axes: Expr | None = None) -> Expr:
     """Elements added at the ends of axes (some only, since opset 18), or cut off where a width is negative."""
-    widths = node.int_list(pads, "the pads of Pad")
+    sized = Sized(node, data)
+    widths = tuple(sized.sizes(pads, "a pad of Pad"))
+    data = sized.data
     fill = 0.0 if value is None else node.array(value, "the value of Pad").reshape(-1)[0].item()
     along = tuple(range(rank_of(data))) if axes is None else node.int_list(axes, "the axes of Pad")
     return _pad(node, data, widths, fill, along)
@@ -144,6 +151,21 @@ def _strided(node: Node, data: Expr, bounds: dict[int, tuple[int, int, int]]) ->
     return relax.op.strided_slice(data, axes, expressions(begins), expressions(ends), steps, assume_inbound=inbound)
 
 
+def _joined_pads(node: Node, data: Expr, widths: tuple[int, ...], fill: float, axes: tuple[int, ...]) -> Expr:
+    """Return data between tensors of the padding's number, along one axis after the other."""
+    number = node.const(fill, data)
+    for index, axis in enumerate(axes):
+        along = positive_axis(axis, rank_of(data))
+        parts: list[Expr] = [data]
+        for place, width in ((0, widths[index]), (2, widths[index + len(axes)])):
+            if isinstance(width, Dim) or width:
+                shape = list(shape_of(data))
+                shape[along] = width
+                parts.insert(place, node.emit(relax.op.full(relax.ShapeExpr(expressions(shape)), number)))
+        data = parts[0] if len(parts) == 1 else node.emit(relax.op.concat(parts, along))
+    return data
+
+
 #: ONNX's padding modes in TVM's words.
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
@@ -153,6 +175,8 @@ def _pad(node: Node, data: Expr, widths: tuple[int, ...], fill: float, axes: tup
         raise UserError(f"it has {len(widths)} pads for {len(axes)} axes")
     rank = rank_of(data)
     mode = node.get_string("mode", "constant")
+    if mode == "constant" and not is_static(widths):
+        return _joined_pads(node, data, widths, fill, axes)
     before, after = [0] * rank, [0] * rank
     for index, axis in enumerate(axes):
         along = positive_axis(axis, rank)
