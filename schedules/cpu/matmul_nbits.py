@@ -25,7 +25,7 @@ from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import Kernel, unrolled_loop, writing
 from ..low_precision import LowBuffer
-from ..template import NotApplicable, template
+from ..template import CPUS, NotApplicable, template
 from .matmul import Product, ProductWriter, Tiles, with_rows_folded
 from .register_tile import EXACT_DEPTH, MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, tile_shape
 
@@ -61,7 +61,7 @@ def cost(work: Workload, target: Target) -> float:
 
 @template(
     "matmul_nbits",
-    arch="x86",
+    arch=CPUS,
     dtypes=("float32", "int8", "int32", "uint16"),
     layouts=layouts,
     cost=cost,
