@@ -52,6 +52,10 @@ Examples:
 @click.option(
     "--smoothing", type=Strength(), default=AUTO, show_default=True, help="Of SmoothQuant: auto, or 0 (none) to 1."
 )
+@click.option(
+    "--least-sqnr", type=click.FloatRange(0), default=33.0, show_default=True, metavar="DB",
+    help="Products whose activations would be louder as bytes keep them in floats; 0 for none.",
+)  # fmt: skip
 @click.option("--equalize", is_flag=True, help="Equalize the channels of neighbouring convolutions first.")
 @click.option("--no-bias-correction", is_flag=True, help="Leave biases as they are.")
 @click.option("--best-effort", is_flag=True, help="Write the best model even if --max-drop does not hold.")
@@ -74,6 +78,7 @@ def command(
     bits: str,
     group: int,
     smoothing: float | str,
+    least_sqnr: float,
     equalize: bool,
     no_bias_correction: bool,
     best_effort: bool,
@@ -105,7 +110,9 @@ def command(
         best_effort,
         int(bits),
         group,
-        Recipe(calibrate, None if smoothing == AUTO else float(smoothing), equalize, not no_bias_correction),
+        Recipe(
+            calibrate, None if smoothing == AUTO else float(smoothing), equalize, not no_bias_correction, least_sqnr
+        ),
         latency,
     )
     with progress(f"{model.name}: reading", None, quiet=state.quiet) as show:

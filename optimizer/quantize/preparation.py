@@ -29,12 +29,15 @@ class Recipe:
         smoothing: the strength of smoothing, 0 for none; None to choose it for every tensor.
         equalize: whether neighbouring convolutions trade scales.
         correct_bias: whether biases make up for the mean error of the weights.
+        least_sqnr: matrix products whose activations, rounded to bytes, would be louder than that, in decibels, keep
+            them in floats; their weights are bytes all the same. 0 for none.
     """
 
     observer: str = "minmax"
     smoothing: float | None = None
     equalize: bool = False
     correct_bias: bool = True
+    least_sqnr: float = 33.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ class Prepared:
     Attributes:
         model: the float model, folded, smoothed and equalized: it computes what the original does.
         layers: names of its layers, in order.
+        loud: names of those whose activations stay floats.
     """
 
     model: ModelProto
     path: Path
     recipe: Recipe
     layers: tuple[str, ...]
+    loud: frozenset[str]
     ranges: dict[str, Range]
     statistics: dict[str, Statistics]
 
@@ -61,14 +66,14 @@ class Prepared:
         """
         graph = Graph(copy_of(self.model), self.path)
         layers = find_layers(graph)
-        placement = place(graph, layers, excluded)
+        placement = place(graph, layers, {*excluded, *self.loud})
         write_pairs(
             graph,
-            layers,
+            [layer for layer in layers if layer.name not in excluded],
             placement,
             self.ranges,
             self.statistics,
-            excluded=excluded,
+            weights_only=self.loud,
             correct_bias=self.recipe.correct_bias,
         )
         if embeddings:
@@ -82,14 +87,15 @@ def prepare(model: ModelProto, path: Path, samples: Sequence[Sample], recipe: Re
     if recipe.equalize:
         equalize(graph, layers)
         layers = find_layers(graph)
-    if recipe.smoothing != 0 and any(layer.node.op_type == "MatMul" for layer in layers):
+    loud: frozenset[str] = frozenset()
+    if (recipe.smoothing != 0 or recipe.least_sqnr) and any(layer.node.op_type == "MatMul" for layer in layers):
         inputs = {layer.activation: -1 for layer in layers if layer.node.op_type == "MatMul"}
         statistics, _ = observe(copy_of(graph.finish()), inputs, samples)
-        smooth(graph, layers, statistics, recipe.smoothing)
+        loud = smooth(graph, layers, statistics, recipe.smoothing, recipe.least_sqnr)
         layers = find_layers(graph)
     ready = graph.finish()
-    statistics, ranges = observe(ready, _observed(place(graph, layers), layers), samples, recipe.observer)
-    return Prepared(ready, path, recipe, tuple(layer.name for layer in layers), ranges, statistics)
+    statistics, ranges = observe(ready, _observed(place(graph, layers, loud), layers), samples, recipe.observer)
+    return Prepared(ready, path, recipe, tuple(layer.name for layer in layers), loud, ranges, statistics)
 
 
 def _observed(placement: Placement, layers: Sequence[Layer]) -> dict[str, int]:

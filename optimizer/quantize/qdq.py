@@ -21,7 +21,7 @@ def write_pairs(
     ranges: Mapping[str, Range],
     statistics: Mapping[str, Statistics],
     *,
-    excluded: Collection[str] = (),
+    weights_only: Collection[str] = (),
     correct_bias: bool = True,
 ) -> None:
     """Quantize a graph in place.
@@ -29,15 +29,18 @@ def write_pairs(
     x -> layer(x, w, b)  -->  x -> Q -> DQ -> layer(., DQ(w8), DQ(b32))
 
     Args:
+        layers: those to quantize.
         ranges: of every tensor that shares its range with itself in the placement.
         statistics: means of the channels, for the correction of biases.
-        excluded: names of layers that stay in floats.
+        weights_only: names of layers that read floats.
         correct_bias: move biases by the mean error that rounding the weight makes (see ``bias_error``).
     """
     scales = {name: activation_scale(*ranges[root]) for name, root in placement.tensors.items() if root in ranges}
     for layer in layers:
-        if layer.name not in excluded and layer.activation in scales:
-            means = statistics[layer.activation].channel_mean if correct_bias else None
+        means = statistics[layer.activation].channel_mean if correct_bias else None
+        if layer.name in weights_only:
+            _quantize_weight(graph, layer, weight_scale(layer.weight, layer.axis), means)
+        elif layer.activation in scales:
             _quantize_layer(graph, layer, scales[layer.activation], means)
     for name, affine in scales.items():
         _quantize_activation(graph, placement, name, affine)
@@ -58,11 +61,7 @@ def _quantize_layer(graph: Graph, layer: Layer, affine: Affine, means: Array | N
         bias = None
     flat = None if bias is None else bias.reshape(-1)
     weight = weight_scale(layer.weight, layer.axis, flat, float(affine.scale))
-    integers = quantize(layer.weight, weight)
-    layer.node.input[1] = _dequantized(graph, layer.node, layer.node.input[1], integers, weight)
-    error = None if means is None else bias_error(layer, dequantize(integers, weight), means)
-    if error is not None and flat is None:
-        _correct_following_add(graph, layer, error)
+    error = _quantize_weight(graph, layer, weight, means)
     if flat is not None and layer.row.bias is not None:
         corrected = flat if error is None else flat - error
         scale = (weight.scale * affine.scale).astype(np.float32)
@@ -71,6 +70,17 @@ def _quantize_layer(graph: Graph, layer: Layer, affine: Affine, means: Array | N
         layer.node.input[layer.row.bias] = _dequantized(
             graph, layer.node, name, quantize(corrected, limits), limits, bias_shape=corrected.shape
         )
+
+
+def _quantize_weight(graph: Graph, layer: Layer, affine: Affine, means: Array | None) -> Array | None:
+    """Quantize a layer's weight; return what that does to its outputs on the average, where a bias behind it is not
+    made up for it."""
+    integers = quantize(layer.weight, affine)
+    layer.node.input[1] = _dequantized(graph, layer.node, layer.node.input[1], integers, affine)
+    error = None if means is None else bias_error(layer, dequantize(integers, affine), means)
+    if error is not None and not layer.bias:
+        _correct_following_add(graph, layer, error)
+    return error
 
 
 def _correct_following_add(graph: Graph, layer: Layer, error: Array) -> None:

@@ -16,8 +16,12 @@ _STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 def smooth(
-    graph: Graph, layers: Sequence[Layer], statistics: Mapping[str, Statistics], strength: float | None = None
-) -> int:
+    graph: Graph,
+    layers: Sequence[Layer],
+    statistics: Mapping[str, Statistics],
+    strength: float | None = None,
+    least_sqnr: float = 0.0,
+) -> frozenset[str]:
     """x -> MatMul(w)  -->  x -> Mul(1 / s) -> MatMul(s * w), with a factor s for each channel of x.
 
     Layers that read the same tensor share the factors: s = max|x|^strength / max|w|^(1 - strength), as in Xiao et al.,
@@ -26,30 +30,32 @@ def smooth(
     Args:
         strength: near 0 leaves the activations alone, 1 moves all into the weights; None takes for each tensor the one
             of several, or none at all, that leaves least noise (see ``_noise``).
+        least_sqnr: a tensor whose rounding to bytes would still be louder in the products, in decibels, is left alone.
 
     Returns:
-        How many tensors were smoothed; layers must be found again when there are any.
+        The names of the layers that read such tensors. Layers must be found again.
     """
     readers: dict[str, list[Layer]] = {}
     for layer in layers:
         if layer.node.op_type == "MatMul" and layer.weight.ndim == 2:
             readers.setdefault(layer.activation, []).append(layer)
-    count = 0
+    loud: set[str] = set()
     for tensor, group in readers.items():
         seen = statistics[tensor]
         if seen.channel_peak is None or any(len(layer.weight) != len(seen.channel_peak) for layer in group):
             continue
         weight = np.concatenate([layer.weight for layer in group], axis=1).astype(np.float64)
-        tried = _STRENGTHS if strength is None else (strength,)
+        tried = _STRENGTHS if strength is None else (strength,) if strength else ()
         candidates = [_factors(seen.channel_peak, weight, each) for each in tried]
-        if strength is None:
+        if not strength:
             candidates.append(np.ones(len(weight), np.float32))
-        best = min(candidates, key=lambda factor: _noise(seen, weight, factor))
-        if not (best == 1).all():
+        best = min(candidates, key=lambda factor: sum(_noise(seen, weight, factor)))
+        if _sqnr(seen, weight, best) < least_sqnr:
+            loud.update(layer.name for layer in group)
+        elif not (best == 1).all():
             _divide(graph, tensor, group, best)
-            count += 1
     graph.reindex()
-    return count
+    return frozenset(loud)
 
 
 def _factors(peak: Array, weight: Array, strength: float) -> Array:
@@ -58,8 +64,8 @@ def _factors(peak: Array, weight: Array, strength: float) -> Array:
     return np.where((peak > _LEAST) & (rows > _LEAST), factor, 1.0).astype(np.float32)
 
 
-def _noise(seen: Statistics, weight: Array, factor: Array) -> float:
-    """Return the noise that rounding makes in the products, up to a constant.
+def _noise(seen: Statistics, weight: Array, factor: Array) -> tuple[float, float]:
+    """Return the noise that rounding activations, and weights, makes in the products, up to a constant.
 
     A step of the activations meets every weight, a step of a column of weights meets every activation; rounding to a
     step makes an error of a twelfth of its square, independent of all others.
@@ -70,7 +76,15 @@ def _noise(seen: Statistics, weight: Array, factor: Array) -> float:
     activation_step = 2 * float((seen.channel_peak / factor).max()) / 255
     weight_steps = np.abs(scaled).max(axis=0) / 127
     power = seen.channel_power / seen.channel_count / np.square(factor)
-    return float(activation_step**2 * np.square(scaled).sum() + np.square(weight_steps).sum() * power.sum())
+    return float(activation_step**2 * np.square(scaled).sum()), float(np.square(weight_steps).sum() * power.sum())
+
+
+def _sqnr(seen: Statistics, weight: Array, factor: Array) -> float:
+    """Return the products' ratio of signal to the noise of rounded activations in decibels, channels uncorrelated."""
+    assert seen.channel_power is not None
+    signal = float((seen.channel_power / seen.channel_count * np.square(weight).sum(axis=1)).sum())
+    noise = _noise(seen, weight, factor)[0] / 12
+    return 10 * float(np.log10(signal / noise)) if signal and noise else np.inf
 
 
 def _divide(graph: Graph, tensor: str, group: Sequence[Layer], factor: Array) -> None:

@@ -114,6 +114,35 @@ def test_bias_correction_removes_the_mean_error(kind: str, images: list[Array]) 
     assert errors[True] < errors[False] / 3
 
 
+def test_activations_that_bytes_cannot_hold_stay_floats() -> None:
+    """One token in a hundred is far larger than the rest, in all channels, so that no smoothing helps."""
+    draw = np.random.default_rng(12)
+    weights = {name: draw.standard_normal((32, 32)).astype("float32") for name in ("w", "v")}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "calm"),
+        helper.make_node("Pow", ["h", "five"], ["p"]),
+        helper.make_node("MatMul", ["p", "v"], ["y"], "spiky"),
+    ]
+    model = network(nodes, {**weights, "five": np.float32(5)}, (1, 16, 32))
+    data = [draw.standard_normal((1, 16, 32)).astype("float32") for _ in range(8)]
+    errors = {}
+    for least in (0.0, 33.0):
+        ready = prepare(model, HERE, samples(data), Recipe(least_sqnr=least))
+        assert ready.loud == (frozenset({"spiky"}) if least else frozenset())
+        graph = Graph(ready.quantized(), HERE)
+        spiky = next(node for node in graph.nodes if node.name == "spiky")
+        assert graph.producer[spiky.input[1]].op_type == "DequantizeLinear"
+        assert (graph.producer[spiky.input[0]].op_type == "Pow") == bool(least)
+        only = Graph(ready.quantized(["calm"]), HERE).finish()
+        exact = [output(model, x) for x in data]
+        found = [output(only, x) for x in data]
+        errors[least] = sum(np.abs(one - other).sum() for one, other in zip(exact, found, strict=True))
+    assert errors[33.0] < errors[0.0] / 3
+    # A layer asked to stay in floats keeps its float weight as well.
+    graph = Graph(ready.quantized(["spiky"]), HERE)
+    assert graph.is_constant(next(node for node in graph.nodes if node.name == "spiky").input[1])
+
+
 def test_pairs_stand_where_integers_pay(images: list[Array]) -> None:
     model = convolutions()
     ready = prepare(model, HERE, samples(images), Recipe())
