@@ -119,6 +119,8 @@ def _write_to(
     copies: list[KernelCall] = []
     for value, target in zip(made, targets, strict=True):
         own = value.kind == RESULT and value.index >= results and value not in reader.found.inside
+        # A branch's result may be smaller than its place; copied, it is not taken for the larger.
+        own = own and value.size == target.size
         if own and value not in names:
             names[value] = target
         else:

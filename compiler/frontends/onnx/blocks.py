@@ -12,9 +12,10 @@ from onnx import GraphProto
 from tvm import relax
 from tvm_ffi import structural_equal
 
+from ....atoms import plain
 from ....errors import UserError
 from ....signature import TensorSpec
-from ....tvm_names import dtype_of, shape_of
+from ....tvm_names import dims_of, dtype_of, shape_of
 from .functions import reads_of
 from .graph_rows import GraphNode, leaves_of, with_leaves
 from .limits import MOST_BLOCKS
@@ -81,6 +82,11 @@ def _captured(value: Any, builder: Any, captured: dict[Any, Any]) -> Any:
             captured[leaf] = builder.parameter(TensorSpec(str(leaf.name), shape_of(leaf), dtype_of(leaf)))
         leaves.append(captured[leaf])
     return with_leaves(value, leaves)
+
+
+def written(kind: Any) -> str:
+    """Return a tensor type as people write it."""
+    return f"{kind.dtype} [{', '.join(map(plain, dims_of(kind)))}]"
 
 
 def same_types(one: Several[Any], other: Several[Any]) -> bool:

@@ -14,7 +14,8 @@ from onnx import GraphProto
 from ....errors import UserError
 from ....passes.control_flow import branch
 from ....tvm_names import dtype_of, shape_of
-from .blocks import Block, fields_of, make_block, same_types
+from .blocks import Block, fields_of, make_block, same_types, written
+from .branch_shapes import branches_of_several_shapes
 from .graph_rows import GraphNode, graph_operator, is_tensor_value, structure_of, with_leaves
 from .loops import LoopNode
 from .node import positive_axis
@@ -28,8 +29,12 @@ def _if(node: GraphNode) -> list[Any]:
     _check_scalar(condition, "bool", "condition")
     if isinstance(condition, np.ndarray):
         return node.body(node.graph("then_branch" if condition.item() else "else_branch"), {})
+    blocks = node.importer.builder.block_names()
     then, otherwise = (make_block(node, name, node.graph(name)) for name in ("then_branch", "else_branch"))
     _check_branches(node, then, otherwise)
+    if not same_types(then.types, otherwise.types):
+        node.importer.builder.keep_blocks(blocks)
+        return branches_of_several_shapes(node, condition, then, otherwise)
     from tvm.relax import TupleType
 
     captures = (then.captures, otherwise.captures)
@@ -42,17 +47,13 @@ def _check_branches(node: GraphNode, then: Block, otherwise: Block) -> None:
     if [structure_of(each) for each in then.results] != [structure_of(each) for each in otherwise.results]:
         raise UserError("its branches give different numbers of values, and its condition is not known at compile time")
     for index, (one, other) in enumerate(zip(then.types, otherwise.types, strict=True)):
-        if not same_types([one], [other]):
+        if one.dtype != other.dtype or len(one.shape.values) != len(other.shape.values):
             name = node.proto.output[index] if index < len(node.proto.output) else str(index)
             raise UserError(
-                f"its branches give '{name}' different shapes or element types ({_written(one)} and "
-                f"{_written(other)}), and its condition is not known at compile time: make them equal, or the "
+                f"its branches give '{name}' different ranks or element types ({written(one)} and "
+                f"{written(other)}), and its condition is not known at compile time: make them equal, or the "
                 "condition constant"
             )
-
-
-def _written(kind: Any) -> str:
-    return f"{kind.dtype} {[int(dim) for dim in kind.shape.values]}"
 
 
 @graph_operator("Loop")

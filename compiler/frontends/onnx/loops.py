@@ -11,8 +11,9 @@ from tvm import relax
 
 from ....errors import UserError
 from ....passes.control_flow import LoopFacts, loop
+from ....shapes import is_static
 from ....signature import TensorSpec
-from ....tvm_names import dtype_of, shape_of
+from ....tvm_names import dims_of, dtype_of, shape_of
 from .blocks import Block, fields_of, make_block, same_types
 from .folding import static_dims
 from .functions import reads_of
@@ -178,6 +179,8 @@ class LoopNode:
         """Raise UserError for values that a plan of fixed shapes cannot carry or collect."""
         if any(structure_of(each) != "tensor" for each in results):
             raise UserError("its body gives a sequence or an optional, and its number of iterations is not known")
+        if not all(is_static(dims_of(each)) for each in types):
+            raise UserError("a value of its body has a size that only a run knows")
         if any(0 in each.shape.values for each in types):
             raise UserError("a value of its body has no elements")
         open_ended = any(each is not None and not isinstance(each, np.ndarray) for each in (self.trips, self.condition))
