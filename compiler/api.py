@@ -18,7 +18,7 @@ from .frontends import LiveModel, ModelSource, import_model
 from .package.artifact import Artifact
 from .phases import PHASES
 from .pipeline import Observer, PhaseContext, PhaseEvent, run_phases
-from .precision import PRECISIONS, effective_precision
+from .precision import PRECISIONS, effective_precision, kept_in_fp32
 
 if TYPE_CHECKING:
     from ..targets.target import Target
@@ -45,6 +45,7 @@ class CompileRequest:
             output) or "fast".
         jobs: how many processes compile kernels; 0 for one per processor.
         precision: "fp32" computes in the model's element types, "bf16" and "fp16" store float32 tensors in 16 bits.
+        keep_fp32: nodes that a low precision leaves in fp32, by their names in the model.
         strict: refuse a precision that the target lacks, instead of computing in fp32.
         name: the model's name inside the library; None for the file's.
         stop_after: the last phase to run; None for all.
@@ -73,6 +74,7 @@ class CompileRequest:
     specialize: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     signature: str | None = None
     outputs: tuple[str, ...] = ()
+    keep_fp32: tuple[str, ...] = ()
     toolchain: str | None = None
 
     @property
@@ -102,8 +104,7 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
     note(PhaseEvent("import", time.perf_counter() - start, imported.module))
     last = PHASE_NAMES.index(request.stop_after) if request.stop_after else len(PHASE_NAMES)
     phases = [phase for phase in PHASES if PHASE_NAMES.index(phase.name) <= last]
-    precision = effective_precision(request.precision, target, request.strict)
-    context = PhaseContext(target, request.optimization, request.accuracy, precision, imported.origins)
+    context = _context(request, target, imported.origins)
     module = run_phases(imported.module, phases, context, note)
     if last < PHASE_NAMES.index("plan"):
         return None
@@ -126,6 +127,12 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
     return None if request.stop_after == "plan" else artifact
 
 
+def _context(request: CompileRequest, target: Target, origins: Mapping[str, str]) -> PhaseContext:
+    precision = effective_precision(request.precision, target, request.strict)
+    kept = kept_in_fp32(request.keep_fp32, origins)
+    return PhaseContext(target, request.optimization, request.accuracy, precision, origins, kept)
+
+
 def _variants(request: CompileRequest, target: Target) -> list[Variant]:
     """Return the model scheduled for every combination of the sizes to specialize for."""
     from .package.variants import Variant
@@ -135,8 +142,7 @@ def _variants(request: CompileRequest, target: Target) -> list[Variant]:
         fixed = dict(zip(request.specialize, sizes, strict=True))
         source = replace(request.source, input_shapes=specialized(request.input_shapes, fixed))
         imported = import_model(source)
-        precision = effective_precision(request.precision, target, request.strict)
-        context = PhaseContext(target, request.optimization, request.accuracy, precision, imported.origins)
+        context = _context(request, target, imported.origins)
         module = run_phases(imported.module, PHASES, context, lambda event: None)
         made.append(Variant(tuple(fixed.items()), module))
     return made
@@ -172,6 +178,7 @@ def compile(  # noqa: A001 - the word users expect
     specialize: Mapping[str, tuple[int, ...]] | None = None,
     precision: str = "fp32",
     strict: bool = False,
+    keep_fp32: Sequence[str] = (),
     toolchain: str | None = None,
 ) -> Artifact:
     """Compile a model: ``tilewright.compile("model.onnx").save("model.so")``.
@@ -207,6 +214,7 @@ def compile(  # noqa: A001 - the word users expect
             specialize=dict(specialize or {}),
             signature=signature,
             outputs=tuple(outputs),
+            keep_fp32=tuple(keep_fp32),
             toolchain=toolchain,
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .blocks import each_block, on_every_block
@@ -18,6 +19,13 @@ def _simplify(module: IRModule, _: PhaseContext) -> IRModule:
     return simplify(module)
 
 
+def _precision_of_all(module: IRModule, context: PhaseContext) -> IRModule:
+    from .precision import refuse_merged
+
+    refuse_merged(module, context.keep_fp32)
+    return on_every_block(module, lambda part: _precision(part, context))
+
+
 def _check_simplified(module: IRModule, _: PhaseContext) -> None:
     from ..passes.simplify import check
 
@@ -28,10 +36,11 @@ def _precision(module: IRModule, context: PhaseContext) -> IRModule:
     from ..passes.precision import assign_precision
     from ..schedules.template import choose_layouts
 
+    kept = frozenset[str]().union(*context.keep_fp32.values())
     if context.optimization < 2:
-        return assign_precision(module, precision=context.precision)
+        return assign_precision(module, precision=context.precision, exempt=kept)
     computes = lambda work: choose_layouts(work, context.target) is not None  # noqa: E731
-    return assign_precision(module, computes, context.precision)
+    return assign_precision(module, computes, context.precision, kept)
 
 
 def _check_precision(module: IRModule, _: PhaseContext) -> None:
@@ -103,7 +112,10 @@ def _phase(name: str, description: str, run: Run, check: Check) -> Phase:
 
 PHASES: tuple[Phase, ...] = (
     _phase("simplify", "fewer and simpler operators, the same numbers", _simplify, _check_simplified),
-    _phase("precision", "which element type each operator computes in", _precision, _check_precision),
+    replace(
+        _phase("precision", "which element type each operator computes in", _precision, _check_precision),
+        run=_precision_of_all,
+    ),
     _phase("fuse", "operators become groups, one kernel each", _fuse, _check_groups),
     _phase("layout", "how every tensor is stored; weights packed", _layout, _check_groups),
     _phase("schedule", "a template makes each kernel", _schedule, _check_scheduled),

@@ -24,6 +24,7 @@ class PhaseContext:
         accuracy: "exact", "default" or "fast": which algorithms may be chosen.
         precision: "fp32" leaves element types as they are; "bf16" and "fp16" store float32 tensors in 16 bits.
         origins: the model's node for the name of each variable, as the importer gives it.
+        keep_fp32: nodes that a low precision leaves out, with the variables they made.
     """
 
     target: Target
@@ -31,6 +32,7 @@ class PhaseContext:
     accuracy: str = "default"
     precision: str = "fp32"
     origins: Mapping[str, str] = field(default_factory=dict)
+    keep_fp32: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -123,14 +123,19 @@ def legalize(function: Function) -> tuple[PrimFunc, list[Expr]]:
     """
     from tvm import IRModule, relax
 
+    from ..passes.precision.narrow_storage import NarrowStorage, has_narrow
     from ..passes.take import lower_take
 
+    whole = IRModule({"main": function})
+    if has_narrow(whole):
+        # TVM's own lowering of conversions to bfloat16 makes infinities of some NaN: here they are integer arithmetic.
+        function = NarrowStorage()(whole)["main"]
     primitive = function.without_attr("global_symbol").with_attr("Primitive", 1)
     module = relax.transform.LegalizeOps({"relax.take": lower_take})(IRModule({"group": primitive}))
     group, constants = _constants_as_operands(module["group"])
-    whole = [name for name in _operators(group) if name not in _LOWERED]
-    if whole:
-        raise UserError(f"the operator {', '.join(whole)} has no kernel for these operands; express it by others")
+    left = [name for name in _operators(group) if name not in _LOWERED]
+    if left:
+        raise UserError(f"the operator {', '.join(left)} has no kernel for these operands; express it by others")
     builder = relax.BlockBuilder(module)
     variable = builder.add_func(group, "whole_group")
     params = [relax.Var(param.name, param.ty) for param in group.params]

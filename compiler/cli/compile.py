@@ -80,6 +80,7 @@ Examples:
     show_default=True,
     help="bf16, fp16: weights and tensors between kernels in 16 bits; sums, inputs and outputs fp32.",
 )
+@click.option("--keep-fp32", help="Nodes that --precision leaves in fp32, separated by commas.")
 @click.option("--strict", is_flag=True, help="Refuse a precision that the target lacks, instead of computing in fp32.")
 @click.option("-j", "--jobs", type=click.IntRange(0), default=0, help="Processes that compile; one per processor.")
 @click.option(
@@ -112,6 +113,7 @@ def command(
     accuracy: str,
     specialize: tuple[tuple[str, tuple[int, ...]], ...],
     precision: str,
+    keep_fp32: str | None,
     strict: bool,
     jobs: int,
     stop_after: str | None,
@@ -132,6 +134,8 @@ def command(
         raise click.UsageError("--rtol and --atol say how near --verify wants the outputs: give --verify too")
     if verify and (kind != "so" or stop_after):
         raise click.UsageError("--verify runs the library: it needs --format so, and no --stop-after")
+    if keep_fp32 and precision == "fp32":
+        raise click.UsageError("--keep-fp32 names what a low precision leaves out: give --precision, too")
     request = CompileRequest(
         model,
         target,
@@ -149,6 +153,7 @@ def command(
         signature=signature,
         outputs=tuple(filter(None, (outputs or "").split(","))),
         toolchain=toolchain,
+        keep_fp32=tuple(filter(None, (keep_fp32 or "").split(","))),
     )
     if effective_precision(precision, load_target(target), strict) != precision and not state.quiet:
         click.echo(f"note: target '{target}' has no {precision}: the model is compiled in fp32", err=True)

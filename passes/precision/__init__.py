@@ -25,12 +25,18 @@ __all__ = ["assign_precision", "check"]
 _STORED = {"bf16": "bfloat16", "fp16": "float16"}
 
 
-def assign_precision(module: IRModule, computes: Computes = lambda _: False, precision: str = "fp32") -> IRModule:
+def assign_precision(
+    module: IRModule,
+    computes: Computes = lambda _: False,
+    precision: str = "fp32",
+    exempt: frozenset[str] = frozenset(),
+) -> IRModule:
     """Return the module in the element types that the target computes; :func:`check` says what holds of it.
 
     Args:
         computes: whether the target has a kernel for a workload on integers; those it has not are computed in floats.
         precision: "fp32" leaves types as they are, "bf16" and "fp16" store float32 tensors in 16 bits.
+        exempt: names of variables that are computed from unrounded operands all the same.
 
     Raises UserError for an element type that no target computes.
     """
@@ -43,7 +49,7 @@ def assign_precision(module: IRModule, computes: Computes = lambda _: False, pre
     if has_narrow(module):
         module = rewrite_to_fixed_point(NarrowStorage()(module), [FoldConstants()])[0]
     module = AssignPrecision()(module)
-    return LowerPrecision(_STORED[precision])(module) if precision in _STORED else module
+    return LowerPrecision(_STORED[precision], exempt)(module) if precision in _STORED else module
 
 
 def _calls(module: IRModule, *operators: str) -> bool:

@@ -45,13 +45,18 @@ _LARGEST_HALF = 65504.0
 @register_pass("lower-precision")
 @dataclass(frozen=True)
 class LowerPrecision(Pass):
-    """Store float32 tensors between kernels, and the weights of products, as ``dtype``: "bfloat16" or "float16"."""
+    """Store float32 tensors between kernels, and the weights of products, as ``dtype``: "bfloat16" or "float16".
+
+    The variables named in ``exempt`` are computed with float32 weights from operands as they are, unrounded where
+    nothing else made them low.
+    """
 
     dtype: str = "bfloat16"
+    exempt: frozenset[str] = frozenset()
 
     def __call__(self, module: IRModule) -> IRModule:
         """Return the module with low tensors; parameters and results of ``main`` keep their types."""
-        return _Lowering(module["main"], self.dtype).run()
+        return _Lowering(module["main"], self.dtype, self.exempt).run()
 
 
 @dataclass
@@ -67,6 +72,7 @@ class _Lowering:
 
     main: Function
     dtype: str
+    exempt: frozenset[str]
     wide: dict[Expr, Expr] = field(default_factory=dict)
     low: dict[Expr, Expr] = field(default_factory=dict)
     readers: dict[Expr, list[str]] = field(default_factory=dict)
@@ -92,7 +98,7 @@ class _Lowering:
 
     def _binding(self, var: Var, value: Expr) -> None:
         name = operator_name(value)
-        if not self._float(var) or not isinstance(value, relax.Call):
+        if not self._float(var) or not isinstance(value, relax.Call) or str(var.name) in self.exempt:
             self.wide[var] = self.builder.emit(self._plain(value), var.name)
         elif name in MOVERS and set(self.readers.get(var, ())) != {"result"}:
             self._move(var, value)

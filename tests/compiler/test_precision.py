@@ -7,10 +7,12 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from relax_modules import build_module
+from tvm import relax
 
 import tilewright
 from tilewright import runtime
-from tilewright.compiler.precision import effective_precision
+from tilewright.compiler.precision import effective_precision, kept_in_fp32, refuse_merged
 from tilewright.errors import UserError
 from tilewright.targets.database import load_target
 
@@ -65,6 +67,40 @@ def test_a_model_in_16_bits_is_near_and_half_as_large(tmp_path: Path, precision:
             result = loaded(x, out={"y": np.full((1, 1024), np.nan, np.float32)})["y"]
         assert result.dtype == np.float32
         assert np.linalg.norm(result - exact) < most * np.linalg.norm(exact)
+
+
+@pytest.mark.skipif(lacking("fp16"), reason="no float16 on this machine")
+def test_nodes_by_name_stay_in_fp32(tmp_path: Path) -> None:
+    path = model(tmp_path / "m.onnx")
+    made = onnx.load(path)
+    for node in made.graph.node:
+        node.name = f"{node.op_type}_{node.output[0]}"
+    onnx.save(made, path)
+    x = np.random.default_rng(1).standard_normal((1, 3, 17, 17)).astype(np.float32)
+    (exact,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    sizes, errors = [], []
+    for kept in ((), ("Conv_c1",), ("Conv_c1", "Conv_c2", "Gemm_y")):
+        library = tilewright.compile(path, precision="fp16", keep_fp32=kept, jobs=1)
+        sizes.append(library.report.weight_bytes)
+        with runtime.load(library.save(tmp_path / f"m{len(kept)}.so")) as loaded:
+            errors.append(np.linalg.norm(loaded(x)["y"] - exact) / np.linalg.norm(exact))
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert errors[2] < errors[0]
+    assert errors[2] > 1e-6, "the tensors between them are rounded"
+
+
+def test_a_node_to_keep_must_be_in_the_model(tmp_path: Path) -> None:
+    path = model(tmp_path / "m.onnx")
+    with pytest.raises(UserError, match="the model has no node 'Conv_7' to keep in fp32"):
+        tilewright.compile(path, precision="fp16", keep_fp32=["Conv_7"])
+
+
+def test_a_node_to_keep_must_be_left_after_simplifying() -> None:
+    kept = kept_in_fp32(["Conv 'a'", "b"], {"v": "Conv 'a'", "w": "Relu 'b'", "u": "Relu 'b'"})
+    assert kept == {"Conv 'a'": {"v"}, "b": {"w", "u"}}
+    module = build_module(lambda emit, x: emit(relax.op.nn.relu(x)), (2, 2))
+    with pytest.raises(UserError, match="the node 'b' to keep in fp32 became a part of its neighbours"):
+        refuse_merged(module, {"b": frozenset({"w"})})
 
 
 def in_half(path: Path) -> Path:

@@ -12,9 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Array, assembly, call, pack
+from tvm import relax
 
+from tilewright.compiler.scheduling import legalize
 from tilewright.layout import Layout
 from tilewright.schedules.cpu.winograd import winograd_layouts
+from tilewright.schedules.generic.fallback import schedule_generic
 from tilewright.schedules.low_precision import BF16_FEATURE
 from tilewright.schedules.template import build_kernel, choose_layouts
 from tilewright.schedules.widening import widened
@@ -209,6 +212,24 @@ def test_layer_norm_softmax_and_pooling_compute_in_float32(low: str) -> None:
     pixels = array(generator, image)
     largest = torch.nn.functional.max_pool2d(torch.from_numpy(pixels.astype(np.float64)), 3, 1, 1).numpy()
     np.testing.assert_array_equal(run(pool, [pixels], HOST), largest)
+
+
+@pytest.mark.parametrize("low", ["bfloat16", "float16"])
+def test_a_kernel_without_a_template_keeps_nan(low: str) -> None:
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((64,), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            output = builder.emit_output(builder.emit(relax.op.astype(builder.emit(relax.op.exp(x)), low)))
+        builder.emit_func_output(output)
+    plain, _ = legalize(builder.finalize()["main"])
+    values = np.linspace(-3, 3, 64, dtype=np.float32)
+    values[:6] = np.array([0x7F800001, 0xFFFFFFFF, 0x7FFFFFFF, 0xFF800000, 0x7F800000, 0], np.uint32).view(np.float32)
+    memory = "uint16" if low == "bfloat16" else low
+    (result,) = call(schedule_generic(plain, HOST), [values], [((64,), memory)], HOST)
+    expected = np.exp(values.astype(np.float64)).astype(KINDS[low]).astype(np.float64)
+    unit = 2.0**-7 if low == "bfloat16" else 2.0**-10
+    np.testing.assert_allclose(result.view(KINDS[low]).astype(np.float64), expected, rtol=unit)
 
 
 def test_what_only_moves_keeps_every_bit() -> None:
