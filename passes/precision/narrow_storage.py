@@ -162,10 +162,9 @@ class _Walk:
         dtype = dtype_of(operand) if is_tensor(operand) else ""
         if dtype not in CONTAINED and not (half and dtype == "float16"):
             return self.renamed(operand)
-        key = ("constant", id(operand)) if is_constant(operand) else operand
-        if key not in self.widened:
-            self.widened[key] = self._single(operand, dtype)
-        return self.widened[key]
+        if operand not in self.widened:
+            self.widened[operand] = self._single(operand, dtype)
+        return self.widened[operand]
 
     def _single(self, operand: Expr, dtype: str) -> Expr:
         if is_constant(operand):
