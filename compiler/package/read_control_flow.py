@@ -124,9 +124,9 @@ def _write_to(
         if own and value not in names:
             names[value] = target
         else:
-            copies.append(KernelCall(COPY, (names.get(value, value),), (target,)))
-    reader.found.rename(names, calls)
+            copies.append(KernelCall(COPY, (value,), (target,)))
     reader.found.calls += copies
+    reader.found.rename(names, calls)
     return names
 
 

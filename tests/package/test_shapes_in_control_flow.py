@@ -39,7 +39,10 @@ def test_branches_of_different_sizes(tmp_path: Path) -> None:
 def test_a_result_handed_out_twice_and_one_that_is_known(tmp_path: Path) -> None:
     """The same value in a large place and in a small one; a constant; a captured value."""
     then = body(
-        [node("Neg", ["x"], ["t"])], [], [value(each, FLOAT, None) for each in ("t", "t", "k")], {"k": X[:1].copy()}
+        [node("Neg", ["x"], ["t"]), node("Identity", ["t"], ["t2"])],
+        [],
+        [value(each, FLOAT, None) for each in ("t", "t2", "k")],
+        {"k": X[:1].copy()},
     )
     otherwise = body(
         [node("Concat", ["x", "x"], ["o"], axis=0), node("Abs", ["x"], ["a"]), node("Identity", ["x"], ["same"])], [],
