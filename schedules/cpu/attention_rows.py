@@ -21,7 +21,7 @@ from ..transcendental import exp_nonpositive
 from ..vectors import lane_loop, powers_of_two
 from .attention_operands import Operand, Panels, Shapes, cut_vectors, operand_axes
 from .matmul import unravel
-from .register_tile import RegisterTile
+from .register_tile import RegisterTile, multiplies_by_lane
 
 Expr = Any
 #: Tiles of rows as (first row, rows, how many).
@@ -50,6 +50,7 @@ class RowWriter:
         work = kernel.work
         self.kernel, self.tile, self.vectors, self.unroll = kernel, tile, vectors, unroll
         self.lanes, self.cores = target.lanes(), target.facts.cores
+        self.by_lane = multiplies_by_lane(target)
         self.shapes = shapes = Shapes.of(work)
         q, k, v = (
             Operand(buffer, tensor, axes, shapes.batch)
@@ -137,6 +138,7 @@ class RowWriter:
             self.shapes.depth,
             lambda at, k: self.q.element(self.base, self.row + local + at, k),
             lambda at, k, lane: self.k.vector(origin + block + at, k, lane),
+            self.by_lane and self.q.column_stride == 1,
         )
         with T.unroll(0, rows) as at:
             for vector in range(vectors):
@@ -148,15 +150,20 @@ class RowWriter:
                         value = self._apply(self.on_scores, value, self.score_operands, logical)
                         T.buffer_store(self.scores, value, [local + at, column])
 
-    def _product(self, sums: RegisterTile, depth: int, element: Any, vector: Any) -> None:
+    def _product(self, sums: RegisterTile, depth: int, element: Any, vector: Any, by_lane: bool) -> None:
         sums.clear(sums.rows)
         for start, steps, unroll in unrolled_loop(depth, self.unroll):
-            with T.serial(0, steps) as outer, T.unroll(0, unroll) as inner:
-                self._step(sums, outer * unroll + inner + start, element, vector)
+            with T.serial(0, steps) as outer:
+                self._steps(sums, outer * unroll + start, unroll, element, vector, by_lane)
 
     @staticmethod
-    def _step(sums: RegisterTile, k: Expr, element: Any, vector: Any) -> None:
-        sums.multiply_add(lambda at, _: element(at, k), lambda at, lane: vector(at, k, lane))
+    def _steps(sums: RegisterTile, k: Expr, count: int, element: Any, vector: Any, by_lane: bool) -> None:
+        sums.steps(
+            count,
+            lambda at, step: element(at, k + step),
+            lambda at, step, lane: vector(at, k + step, lane),
+            by_lane=by_lane,
+        )
 
     def _apply(
         self, program: PointwiseProgram, value: Expr, operands: list[tuple[Any, TensorType]], logical: list[Expr]
@@ -219,6 +226,7 @@ class RowWriter:
             keys,
             lambda at, k: self.scores[local + at, k],
             lambda at, k, lane: self.v.vector(block + at, first_key + k, lane),
+            self.by_lane,
         )
         store(sums, local, block)
 

@@ -20,7 +20,14 @@ from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..low_precision import dot, multiplies_pairs
 from ..template import CPUS, NotApplicable, template
 from ..vectors import read_often
-from .register_tile import EXACT_DEPTH, MEMORY_BYTES_PER_CYCLE, MULTIPLY_ADDS_PER_CYCLE, prefetch, tile_shape
+from .register_tile import (
+    EXACT_DEPTH,
+    MEMORY_BYTES_PER_CYCLE,
+    MULTIPLY_ADDS_PER_CYCLE,
+    multiplies_by_lane,
+    prefetch,
+    tile_shape,
+)
 from .window import Convolution, Place, WindowWriter
 
 if TYPE_CHECKING:
@@ -197,8 +204,7 @@ class _DirectWriter(WindowWriter):
             with T.serial(0, steps) as outer:
                 if not self.conv.planar and not start:
                     self._prefetch(place, in_block, taps, outer, lanes // unrolled)
-                with T.unroll(0, unroll) as inner:
-                    self._step(place, in_block, outer * unroll + inner + start, taps, pixels)
+                self._steps(place, in_block, outer * unroll + start, unroll, taps, pixels)
 
     def _prefetch(self, place: Place, in_block: Expr, taps: tuple[Expr, Expr], outer: Expr, steps: int) -> None:
         """Fetch weights of the next channel tile, evenly over the steps of this one."""
@@ -211,17 +217,28 @@ class _DirectWriter(WindowWriter):
         first = [place.block + vectors, 0, 0, 0, 0, 0]
         prefetch(self.weight, first, 3 if self.low else 4, panel, place.turn * of_a_turn + step, self.turns * of_a_turn)
 
-    def _step(
-        self, place: Place, in_block: Expr, channel: Expr, taps: tuple[Expr, Expr], pixels: list[int] | None
+    def _steps(
+        self,
+        place: Place,
+        in_block: Expr,
+        first: Expr,
+        count: int,
+        taps: tuple[Expr, Expr],
+        pixels: list[int] | None,
     ) -> None:
-        inner = [] if self.conv.planar else [channel]
+        """Add the products of ``count`` channels (of a pair, where pairs are multiplied) from ``first`` on."""
         blocks = -(-self.conv.in_channels // self.conv.lanes)
         outer = in_block if self.conv.planar else place.group * blocks + in_block
-        self.sums.multiply_add(
-            lambda pixel, lane: self.data[(place.image, outer, *self.data_pixel(place, pixel, *taps), *inner)],
-            lambda vector, lane: self._weight(place.block + vector, in_block, channel, taps, lane),
-            pixels,
-        )
+
+        def element(pixel: Expr, at: Expr) -> Expr:
+            inner = [] if self.conv.planar else [first + at]
+            return self.data[(place.image, outer, *self.data_pixel(place, pixel, *taps), *inner)]
+
+        def weight(vector: int, at: Expr, lane: Expr) -> Expr:
+            return self._weight(place.block + vector, in_block, first + at, taps, lane)
+
+        by_lane = not self.conv.planar and not self.low and multiplies_by_lane(self.target)
+        self.sums.steps(count, element, weight, pixels, by_lane=by_lane)
 
     def _weight(self, block: Expr, in_block: Expr, channel: Expr, taps: tuple[Expr, Expr], lane: Expr) -> Expr:
         if self.low:

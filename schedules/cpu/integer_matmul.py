@@ -73,10 +73,13 @@ class _IntegerWriter(ProductWriter):
         """Return int32 sums."""
         return IntegerTile(rows, vectors, self.lanes, self.target)
 
-    def step(self, batch: list[Expr], block: Expr, row: Expr, k: Expr) -> None:
-        """Add one step of four to a tile."""
+    def add_steps(self, batch: list[Expr], block: Expr, row: Expr, k: Expr, count: int) -> None:
+        """Add steps of four to a tile."""
         line = self.lanes * STEP
-        self.sums.multiply_add(
-            lambda at, lane: four_bytes(self.a, unravel(row + at, self.product.folded), k * STEP),
-            lambda vector, lane: self.flat[tirx.Ramp(((block + vector) * self.product.depth + k) * line, 1, line)],
+        self.sums.steps(
+            count,
+            lambda at, step: four_bytes(self.a, unravel(row + at, self.product.folded), (k + step) * STEP),
+            lambda vector, step, lane: self.flat[
+                tirx.Ramp(((block + vector) * self.product.depth + k + step) * line, 1, line)
+            ],
         )

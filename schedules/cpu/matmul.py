@@ -26,7 +26,15 @@ from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..low_precision import dot, multiplies_pairs, store_element
 from ..template import CPUS, NotApplicable, template
 from ..vectors import extent, read_often
-from .register_tile import EXACT_DEPTH, MULTIPLY_ADDS_PER_CYCLE, RegisterTile, multiply_add, prefetch, tile_shape
+from .register_tile import (
+    EXACT_DEPTH,
+    MULTIPLY_ADDS_PER_CYCLE,
+    RegisterTile,
+    multiplies_by_lane,
+    multiply_add,
+    prefetch,
+    tile_shape,
+)
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -286,14 +294,17 @@ class ProductWriter:
                     panel = self.sums.vectors * self.product.depth
                     following = [block + self.sums.vectors, *[0] * (len(self.b.shape) - 1)]
                     prefetch(self.b, following, 1, panel, now, steps_of_a_turn * turn[1])
-                with T.unroll(0, unroll) as inner:
-                    self.step(batch, block, row, outer * unroll + inner + extent(start) + first)
+                self.add_steps(batch, block, row, outer * unroll + extent(start) + first, unroll)
 
-    def step(self, batch: list[Expr], block: Expr, row: Expr, k: Expr) -> None:
-        """Add one step of the depth to a tile."""
-        self.sums.multiply_add(
-            lambda at, lane: self._a_element(batch, row + at, k),
-            lambda vector, lane: self._b_vector(batch, block + vector, k, lane),
+    def add_steps(self, batch: list[Expr], block: Expr, row: Expr, k: Expr, count: int) -> None:
+        """Add ``count`` steps of the depth from ``k`` on to a tile."""
+        a_axes = self.kernel.work.attr("a_axes")
+        contiguous = a_axes[-1] == len(a_axes) - 1 and not self.pairs
+        self.sums.steps(
+            count,
+            lambda at, step: self._a_element(batch, row + at, k + step),
+            lambda vector, step, lane: self._b_vector(batch, block + vector, k + step, lane),
+            by_lane=contiguous and multiplies_by_lane(self.target),
         )
 
     def _finish(self, batch: list[Expr], block: Expr, vectors: int, row: Expr) -> None:

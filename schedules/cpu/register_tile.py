@@ -6,7 +6,7 @@ multiply-adds: on cores with two loads and two multiply-adds a cycle a single ve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tvm import tirx
@@ -14,6 +14,7 @@ from tvm.tirx.script.builder import ir as T
 
 from ...targets.target import Target
 from ..low_precision import element_of
+from ..vectors import lane_loop, powers_of_two
 
 Expr = Any
 
@@ -27,6 +28,8 @@ CACHE_LINE = 16
 MULTIPLY_ADDS_PER_CYCLE = 2.0
 #: What one core streams from memory, about: 20 GB/s at 4 GHz.
 MEMORY_BYTES_PER_CYCLE = 5.0
+#: The instruction set whose multiply-adds take one lane of a vector, in Linux's spelling.
+_BY_LANE = "asimd"
 #: What LLVM calls the locality of a prefetch: the cache to fetch into.
 NEAREST, SECOND_LEVEL = 3, 2
 
@@ -106,6 +109,58 @@ class RegisterTile:
         for row in rows:
             self._row(row, element, weight)
 
+    def steps(
+        self,
+        count: int,
+        element: Callable[[Expr, Expr], Expr],
+        weight: Callable[[int, Expr, Expr], Expr],
+        rows: Sequence[int] | None = None,
+        *,
+        by_lane: bool = False,
+    ) -> None:
+        """Add some steps, unrolled: ``sum[row, vector, lane] += element(row, step) * weight(vector, step, lane)``.
+
+        Args:
+            by_lane: whether a row's elements of neighbouring steps, which must lie one behind the other in memory, are
+                loaded as a vector whose lanes are multiplied one by one (see :func:`multiplies_by_lane`).
+        """
+        if not by_lane:
+            self._unrolled(0, count, element, weight, rows)
+            return
+        for start, vectors, width in powers_of_two(count, self.lanes):
+            for at in range(vectors):
+                first = start + at * width
+                self._unrolled(first, width, self._loaded(element, first, width, rows), weight, rows)
+
+    def _unrolled(
+        self,
+        first: int,
+        count: int,
+        element: Callable[[Expr, Expr], Expr],
+        weight: Callable[[int, Expr, Expr], Expr],
+        rows: Sequence[int] | None,
+    ) -> None:
+        with T.unroll(0, count) as at:
+            self.multiply_add(
+                lambda row, _: element(row, first + at), lambda vector, lane: weight(vector, first + at, lane), rows
+            )
+
+    def _loaded(
+        self, element: Callable[[Expr, Expr], Expr], first: int, width: int, rows: Sequence[int] | None
+    ) -> Callable[[Expr, Expr], Expr]:
+        """Load a vector of ``width`` elements of every row, return how one of them is read.
+
+        LLVM keeps the buffer in registers: a read of one of its elements becomes a lane of the multiply-add.
+        """
+        held = T.alloc_buffer((self.rows, width), self.dtype)
+        if rows is None:
+            with T.unroll(0, self.rows) as row, lane_loop(width) as lane:
+                T.buffer_store(held, element(row, first + lane), [row, lane])
+        for row in rows or ():
+            with lane_loop(width) as lane:
+                T.buffer_store(held, element(row, first + lane), [row, lane])
+        return lambda row, step: held[row, step - first]
+
     def _row(self, row: Expr, element: Callable[[Expr, Expr], Expr], weight: Callable[[int, Expr], Expr]) -> None:
         for vector, sums in enumerate(self._sums):
             with T.vectorized(0, self.lanes) as lane:
@@ -124,11 +179,19 @@ def tile_shape(target: Target) -> tuple[int, int]:
 
     Measured with LLVM 22: of 32 registers 24 sums leave room for weights and broadcasts of the next step, 28 spill; of
     16 registers twelve sums in three vectors are best, because a step then loads seven times for twelve multiply-adds.
-    Without fused multiply-adds the products take registers, too: nine sums are half as fast again as twelve.
+    Without fused multiply-adds the products take registers, too: nine sums are half as fast again as twelve. With
+    multiply-adds by lane a vector of every row waits in registers beside 16 sums.
     """
+    if multiplies_by_lane(target):
+        return 8, 2
     if target.facts.vector_registers >= 32:
         return 12, 2
     return (4, 3) if "fma" in target.features else (3, 3)
+
+
+def multiplies_by_lane(target: Target) -> bool:
+    """Return whether a multiply-add takes one lane of a vector for all lanes of its result, as ``fmla`` by element."""
+    return _BY_LANE in target.features
 
 
 def prefetch(buffer: Any, index: list[Expr], axis: int, vectors: int, turn: Expr, turns: int) -> None:

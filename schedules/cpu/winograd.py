@@ -32,6 +32,7 @@ from .register_tile import (
     MEMORY_BYTES_PER_CYCLE,
     MULTIPLY_ADDS_PER_CYCLE,
     RegisterTile,
+    multiplies_by_lane,
     multiply_add,
     prefetch,
     tile_shape,
@@ -314,15 +315,16 @@ class _Writer:
                     panel = sums.vectors * -(-self.in_channels // self.step_channels)
                     following = [point, block + sums.vectors, 0, 0, *self.inner_pair]
                     prefetch(self.weight, following, 2, panel, now, turn[1] * of_a_turn)
-                with T.unroll(0, unroll) as inner:
-                    self._step(point, block, in_block, outer * unroll + inner + start, first)
+                self._add_steps(point, block, in_block, outer * unroll + start, unroll, first)
 
-    def _step(self, point: Expr, block: Expr, in_block: Expr, at: Expr, first: Expr) -> None:
-        self.sums.multiply_add(
-            lambda tile, lane: self.v_steps[point, in_block * self.tiling.tiles + first + tile, at],
-            lambda vector, lane: self.weight[
-                (point, block + vector, in_block * self.steps + at, lane, *self.inner_pair)
+    def _add_steps(self, point: Expr, block: Expr, in_block: Expr, at: Expr, count: int, first: Expr) -> None:
+        self.sums.steps(
+            count,
+            lambda tile, step: self.v_steps[point, in_block * self.tiling.tiles + first + tile, at + step],
+            lambda vector, step, lane: self.weight[
+                (point, block + vector, in_block * self.steps + at + step, lane, *self.inner_pair)
             ],
+            by_lane=not self.low and multiplies_by_lane(self.target),
         )
 
     def _transform_output(
