@@ -30,6 +30,8 @@ MULTIPLY_ADDS_PER_CYCLE = 2.0
 MEMORY_BYTES_PER_CYCLE = 5.0
 #: The instruction set whose multiply-adds take one lane of a vector, in Linux's spelling.
 _BY_LANE = "asimd"
+#: Tiles of instruction sets whose multiply-adds take more than whole vectors.
+_TILES = {_BY_LANE: (10, 2), "v": (8, 2)}
 #: What LLVM calls the locality of a prefetch: the cache to fetch into.
 NEAREST, SECOND_LEVEL = 3, 2
 
@@ -180,10 +182,12 @@ def tile_shape(target: Target) -> tuple[int, int]:
     Measured with LLVM 22: of 32 registers 24 sums leave room for weights and broadcasts of the next step, 28 spill; of
     16 registers twelve sums in three vectors are best, because a step then loads seven times for twelve multiply-adds.
     Without fused multiply-adds the products take registers, too: nine sums are half as fast again as twelve. With
-    multiply-adds by lane a vector of every row waits in registers beside 16 sums.
+    multiply-adds by lane a vector of every row waits in registers beside 20 sums; those of RISC-V take a scalar, and more
+    than eight rows of them run out of scalar registers.
     """
-    if multiplies_by_lane(target):
-        return 8, 2
+    for feature, tile in _TILES.items():
+        if feature in target.features:
+            return tile
     if target.facts.vector_registers >= 32:
         return 12, 2
     return (4, 3) if "fma" in target.features else (3, 3)
