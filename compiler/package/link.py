@@ -134,7 +134,9 @@ def _product(parts: Parts) -> Path:
 
 def _relocatable(parts: Parts, path: Path) -> None:
     sources = [*copy_runtime(parts.folder), "plan.c", "data.S"]
-    _run(parts, [*parts.toolchain.cc, *COMPILE_FLAGS, f"-DTILEWRIGHT_MODEL={parts.name}", "-c", *sources])
+    # One by one: zig writes no objects of several sources.
+    for source in sources:
+        _run(parts, [*parts.toolchain.cc, *COMPILE_FLAGS, f"-DTILEWRIGHT_MODEL={parts.name}", "-c", source])
     inputs = _response_file(parts.folder, [*(f"{Path(source).stem}.o" for source in sources), *parts.objects])
     _run(parts, [*parts.toolchain.cc, *_RELOCATABLE_FLAGS, inputs, "-o", os.path.relpath(path, parts.folder)])
     localize(path, {f"{parts.name}_{function}" for function in FUNCTIONS})

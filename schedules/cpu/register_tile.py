@@ -182,8 +182,8 @@ def tile_shape(target: Target) -> tuple[int, int]:
     Measured with LLVM 22: of 32 registers 24 sums leave room for weights and broadcasts of the next step, 28 spill; of
     16 registers twelve sums in three vectors are best, because a step then loads seven times for twelve multiply-adds.
     Without fused multiply-adds the products take registers, too: nine sums are half as fast again as twelve. With
-    multiply-adds by lane a vector of every row waits in registers beside 20 sums; those of RISC-V take a scalar, and more
-    than eight rows of them run out of scalar registers.
+    multiply-adds by lane a vector of every row waits in registers beside 20 sums; those of RISC-V take a scalar, and
+    more than eight rows of them run out of scalar registers.
     """
     for feature, tile in _TILES.items():
         if feature in target.features:
