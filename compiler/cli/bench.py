@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 
 from ...input_shapes import WrittenDim
-from ..measure.bench import Bench, Standing, bench
+from ..measure.bench import Bench, Standing, bench, bench_remote
 from ..measure.interleave import Plan
 from ..measure.peers import PEERS
 from .options import PATH, InputShapes, Words, merge_shapes
+from .remote import open_remote, remote_options
 from .state import State, common_options
 from .tables import print_table, progress
 from .text import duration, printable
@@ -45,6 +46,7 @@ The ratio says how many times as long a peer takes: over 1 the library is faster
 @click.option("--repeat", type=click.IntRange(1), help="Exact number of runs per contender, in place of --seconds.")
 @click.option("--warmup", type=click.IntRange(1), default=3, show_default=True, help="Untimed runs at the start.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The seed of random inputs.")
+@remote_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, times in seconds.")
 @common_options
 @click.pass_obj
@@ -60,6 +62,8 @@ def command(
     repeat: int | None,
     warmup: int,
     seed: int,
+    remote: str | None,
+    key: str | None,
     as_json: bool,
 ) -> None:
     """Measure FILE, a compiled library or an ONNX model, which is compiled first."""
@@ -68,13 +72,24 @@ def command(
         raise click.UsageError(f"'{file}' is itself a model: leave --model out")
     if against and not is_model and model is None:
         raise click.UsageError("--against needs the model that the library was compiled from: give --model MODEL.onnx")
+    if remote and (against or is_model):
+        raise click.UsageError("--remote measures a compiled library, on the board alone: give one, without --against")
     plan = Plan(seconds, repeat, warmup)
+    if remote:
+        with open_remote(file, remote, key, threads) as board:
+            result = bench_remote(board, plan=plan, seed=seed)
+        _show(result, as_json)
+        return
     with (
         _library(file, is_model, target, merge_shapes(input_shapes), state) as library,
         progress(f"measuring {file.name}", 1.0, quiet=state.quiet) as show,
     ):
         source = file if is_model else model
         result = bench(library, model=source, against=against, threads=threads, plan=plan, seed=seed, tick=show)
+    _show(result, as_json)
+
+
+def _show(result: Bench, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(result), indent=2))
     else:

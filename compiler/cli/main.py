@@ -29,6 +29,7 @@ COMMANDS = {
     "profile": "Show where the time of a compiled library goes.",
     "inspect": "Show what is in a library or a model.",
     "targets": "List the machines that can be compiled for.",
+    "runner": "Build the program that runs libraries on a board.",
     "doctor": "Check that this machine has what compiling needs.",
 }
 

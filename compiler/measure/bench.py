@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...runtime import load
+from ...runtime.remote import RemoteModel
 from ..index_bounds import index_bounds
 from ..tensors import make_tensors
 from .difference import relative_difference
@@ -16,6 +17,8 @@ from .peers import open_peer
 from .statistics import Latency, Ratio, ratio_of, summarize
 
 _OURS = "tilewright"
+#: So many runs on a board are one message at the most.
+_MOST_RUNS = 100_000
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,15 @@ def bench(
             apart = relative_difference(dict(bound.outputs.items()), peer.outputs())
             standings.append(Standing(peer.name, summarize(_flat(turns[name])), ratio, apart))
         return Bench(ours.name, ours.threads, tuple(standings))
+
+
+def bench_remote(model: RemoteModel, *, plan: Plan, seed: int = 0) -> Bench:
+    """Measure a library on a board: as many runs as the plan says, or as fill its time. Raises UserError."""
+    inputs = make_tensors(model.inputs, "random", seed)
+    _, warm = model.run(inputs, plan.warmup)
+    repeat = plan.repeat or max(1, min(_MOST_RUNS, int(plan.seconds / max(min(warm), 1e-6))))
+    _, seconds = model.run(inputs, repeat)
+    return Bench(model.name, model.threads, (Standing(_OURS, summarize(seconds), None, None),))
 
 
 def _flat(turns: list[list[float]]) -> list[float]:

@@ -195,6 +195,8 @@ class ProductWriter:
         in_place = b_axes[-1] == len(b_axes) - 1 and product.columns % self.lanes == 0
         self.packs = not self.one_matrix and not in_place
         self.inner = [0] if self.pairs else []
+        a_axes = work.attr("a_axes")
+        self.by_lane = a_axes[-1] == len(a_axes) - 1 and not self.pairs and multiplies_by_lane(target)
 
     def write(self) -> None:
         """Emit column tiles with all rows inside, or parts of the rows where columns are too few for the cores."""
@@ -298,13 +300,11 @@ class ProductWriter:
 
     def add_steps(self, batch: list[Expr], block: Expr, row: Expr, k: Expr, count: int) -> None:
         """Add ``count`` steps of the depth from ``k`` on to a tile."""
-        a_axes = self.kernel.work.attr("a_axes")
-        contiguous = a_axes[-1] == len(a_axes) - 1 and not self.pairs
         self.sums.steps(
             count,
             lambda at, step: self._a_element(batch, row + at, k + step),
             lambda vector, step, lane: self._b_vector(batch, block + vector, k + step, lane),
-            by_lane=contiguous and multiplies_by_lane(self.target),
+            by_lane=self.by_lane,
         )
 
     def _finish(self, batch: list[Expr], block: Expr, vectors: int, row: Expr) -> None:

@@ -205,10 +205,13 @@ class _ManyRows(_Unpacking):
                 with T.vectorized(0, self.lanes) as lane:
                     T.buffer_store(self.panel, weights[lane], [vector, step * self.step_size + at, lane])
 
-    def step(self, batch: list[Expr], block: Expr, row: Expr, k: Expr) -> None:
-        """Add one step of the depth to a tile."""
-        self.sums.multiply_add(
-            lambda at, lane: self._a_element(batch, row + at, k), lambda vector, lane: self.panel[vector, k, lane]
+    def add_steps(self, batch: list[Expr], block: Expr, row: Expr, k: Expr, count: int) -> None:
+        """Add steps of the depth to a tile."""
+        self.sums.steps(
+            count,
+            lambda at, step: self._a_element(batch, row + at, k + step),
+            lambda vector, step, lane: self.panel[vector, k + step, lane],
+            by_lane=self.by_lane,
         )
 
 
