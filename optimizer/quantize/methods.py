@@ -13,7 +13,7 @@ from .bfloat16 import with_bfloat16
 from .dynamic import quantize_dynamically
 from .folding import folded_graph
 from .job import Job, Result
-from .weights import quantize_weights
+from .weights import quantize_weights, weight_notes
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def _reasons(found: Search, what: str) -> tuple[tuple[str, str], ...]:
 
 def _weights_only(job: Job) -> Result:
     request = job.request
-    reference = folded_graph(job.model, request.model)[0].finish()
-    return Result(quantize_weights(job.model, request.model, request.bits, request.group), reference)
+    graph, layers = folded_graph(job.model, request.model)
+    low = quantize_weights(job.model, request.model, request.bits, request.group)
+    return Result(low, graph.finish(), notes=weight_notes(layers, request.bits, request.group))
 
 
 def _dynamic(job: Job) -> Result:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto, TensorProto
 
 from ...compiler.api import CompileRequest, compile_model
 from ...compiler.measure.bench import bench
@@ -23,7 +23,7 @@ from .accuracy import Step
 from .layers import Layer, attribute, find_layers
 
 #: How many multiply-adds of a precision take the time of one in float32, where the processor has instructions for it.
-_SPEED = {"float32": 1.0, "bfloat16": 2.0, "int8": 4.0, "weights": 1.0}
+_SPEED = {"float32": 1.0, "bfloat16": 2.0, "int8": 4.0, "int8 weights": 1.0, "int4 weights": 1.0}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LayerReport:
     """One layer of the float model.
 
     Attributes:
-        precision: "int8", "weights" (in few bits, computed in floats) or "float32".
+        precision: "int8", "int8 weights" or "int4 weights" (computed in floats), or "float32".
         multiply_adds: of one run.
         sqnr: signal to quantization noise of its output in decibels, with the errors of the layers before it.
     """
@@ -93,11 +93,12 @@ def layer_reports(
     found = differences(reference, quantized, names, samples) if samples else {}
     shapes = _shapes(reference, list(names), samples)
     producers = {output: node for node in quantized.graph.node for output in node.output}
+    kinds = {tensor.name: tensor.data_type for tensor in quantized.graph.initializer}
     reports = []
     for layer in layers:
         macs = _multiply_adds(layer, shapes[layer.output]) if layer.output in shapes else 0
         sqnr = found[layer.output].sqnr if layer.output in found else float("nan")
-        precision = _precision(layer, producers)
+        precision = _precision(layer, producers, kinds)
         reports.append(LayerReport(layer.name, layer.node.op_type, layer.output, precision, macs, sqnr))
     return tuple(sorted(reports, key=lambda each: (np.isnan(each.sqnr), each.sqnr)))
 
@@ -118,15 +119,21 @@ def _multiply_adds(layer: Layer, shape: tuple[int, ...]) -> int:
     return int(per_channel // batches * outputs)
 
 
-def _precision(layer: Layer, producers: dict[str, object]) -> str:
+def _precision(layer: Layer, producers: Mapping[str, NodeProto], kinds: Mapping[str, int]) -> str:
     node = producers.get(layer.output)
-    operator = getattr(node, "op_type", "")
-    if operator != layer.node.op_type:
+    if node is None or node.op_type != layer.node.op_type:
         return "int8"
-    inputs = [getattr(producers.get(name), "op_type", "") for name in getattr(node, "input", ())]
-    if "DequantizeLinear" not in inputs:
+    read = [producers.get(name) for name in node.input[:2]]
+    # A weight that a table of embeddings is, too, is turned on the way.
+    while read[1] is not None and read[1].op_type == "Transpose":
+        read[1] = producers.get(read[1].input[0])
+    data, weight = (getattr(each, "op_type", "") == "DequantizeLinear" for each in read)
+    if not weight:
         return "float32"
-    return "int8" if inputs[0] == "DequantizeLinear" else "weights"
+    if data:
+        return "int8"
+    assert read[1] is not None
+    return "int4 weights" if kinds.get(read[1].input[0]) == TensorProto.INT4 else "int8 weights"
 
 
 def measure_latency(one: Path, other: Path) -> tuple[float, float]:

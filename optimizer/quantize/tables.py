@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..page import page, table
-from .report import Report
+from .report import LayerReport, Report
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,7 @@ class Table:
 
 def report_tables(report: Report, most_layers: int | None = None) -> list[Table]:
     """Return the tables that have rows: the layers with most noise, the trials, what was reverted."""
-    layers = tuple(
-        (each.name, each.operator, each.precision, str(each.multiply_adds), f"{each.sqnr:.1f} dB")
-        for each in report.layers[:most_layers]
-    )
+    layers = tuple((each.name, each.operator, each.precision, *_measured(each)) for each in report.layers[:most_layers])
     steps = tuple((str(step.floats), f"{step.figure:.6g}", f"{step.drop:.3g}") for step in report.steps)
     tables = (
         Table("Layers", ("layer, worst first", "operator", "precision", ">multiply-adds", ">SQNR"), layers),
@@ -31,6 +29,11 @@ def report_tables(report: Report, most_layers: int | None = None) -> list[Table]
         Table("Reverted", ("reverted", "why"), report.reverted),
     )
     return [each for each in tables if each.rows]
+
+
+def _measured(layer: LayerReport) -> tuple[str, str]:
+    """Return what samples told of a layer: dashes where there were none."""
+    return str(layer.multiply_adds or "-"), "-" if math.isnan(layer.sqnr) else f"{layer.sqnr:.1f} dB"
 
 
 def report_figures(report: Report) -> list[tuple[str, str]]:

@@ -5,21 +5,21 @@ Needs no data. Models whose time goes into reading weights run faster, all becom
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from ...errors import UserError
 from ..graph import Array, Graph, at_least_opset
 from .embeddings import LEAST_ELEMENTS, tied_lookups, write_embeddings
 from .folding import folded_graph
 from .layers import Layer, find_layers
-from .scales import LEAST_SCALE, dequantize, quantize, weight_scale
+from .scales import LEAST_SCALE, quantize, weight_scale
 
 #: Blocks of weights that share a scale came with this opset, and so did integers of four bits.
 _BLOCKED_OPSET = 21
-_GROUP_OF_BYTES = 128
-_WORTH_BLOCKS = 3.0
 _SHRINKS = tuple(np.linspace(1.0, 0.7, 13))
 
 
@@ -31,32 +31,51 @@ def quantize_weights(model: ModelProto, path: Path, bits: int = 8, group: int = 
     Gather(table, i), MatMul(x, table^T)  -->  Gather(t, i), MatMul(x, t^T) where t = DequantizeLinear(table4, scale)
 
     Args:
-        bits: 8 (a scale for each output channel; for every 128 weights where few large ones spoil whole channels) or 4
-            (a scale for every ``group`` weights along the sums of matrix products; convolutions and embeddings that no
-            product reads, which such blocks suit badly, keep 8).
-        group: how many weights share a scale at 4 bits.
+        bits: 8 or 4; convolutions and embeddings that no product reads, which blocks suit badly, keep 8.
+        group: how many weights of a product share a scale, along its sums; 0, at 8 bits, for one scale for each output
+            channel, as all other layers have.
     """
     graph, layers = folded_graph(model, path)
-    size, least = (group, -8) if bits == 4 else (_GROUP_OF_BYTES, -128)
     large = [layer.name for layer in layers if layer.weight.size >= LEAST_ELEMENTS]
-    in_blocks = {
-        layer.name
-        for layer in layers
-        if layer.name in large
-        and layer.weight.ndim == 2
-        and layer.weight.shape[1 - layer.axis] % size == 0
-        and (bits == 4 or _spoiled(layer))
-    }
+    in_blocks = {layer.name for layer in layers if layer.name in large and _divides(group, layer)}
     if in_blocks:
-        graph = Graph(at_least_opset(graph.finish(), _BLOCKED_OPSET, path), path)
+        try:
+            graph = Graph(at_least_opset(graph.finish(), _BLOCKED_OPSET, path), path)
+        except UserError:
+            # Scales of channels say it in older operators.
+            if bits == 4:
+                raise
+            in_blocks = set()
         layers = find_layers(graph)
     for layer in layers:
         if layer.name in large:
             tied = tied_lookups(graph, layer)
-            grid = (size, least) if layer.name in in_blocks else None
+            grid = (group, -(1 << (bits - 1))) if layer.name in in_blocks else None
             _write_tied(graph, layer, tied, grid) if tied else _write(graph, layer, grid)
     write_embeddings(graph)
     return graph.finish()
+
+
+def _divides(group: int, layer: Layer) -> bool:
+    """Whether a layer is a product whose sums blocks of this size make up."""
+    return bool(group) and layer.weight.ndim == 2 and layer.weight.shape[1 - layer.axis] % group == 0
+
+
+def weight_notes(layers: Sequence[Layer], bits: int, group: int) -> tuple[str, ...]:
+    """Return sentences on the layers that do not become what was asked for."""
+    large = [layer for layer in layers if layer.weight.size >= LEAST_ELEMENTS]
+    products = [layer for layer in large if layer.weight.ndim == 2]
+    odd = [layer.name for layer in products if bits == 4 and not _divides(group, layer)]
+    notes = []
+    if len(products) < len(large):
+        count = len(large) - len(products)
+        notes.append(
+            f"the weights of {count} convolutions have 8 bits in the file and float32 in a library made of it: "
+            "method default makes these faster"
+        )
+    if odd:
+        notes.append(f"{len(odd)} layers keep 8 bits, for groups of {group} do not divide their sums ('{odd[0]}')")
+    return tuple(notes)
 
 
 #: How many weights share a scale, and the least integer; None for a scale for each output channel in eight bits.
@@ -103,16 +122,6 @@ def _stored(graph: Graph, name: str, integers: Array, in_four_bits: bool) -> str
         return graph.add_constant(name, integers)
     packed = pack_int4(integers).tobytes()
     return graph.add_tensor(helper.make_tensor(graph.fresh(name), TensorProto.INT4, integers.shape, packed, raw=True))
-
-
-def _spoiled(layer: Layer) -> bool:
-    """Whether a scale for each channel leaves several times the noise of one for every block."""
-    affine = weight_scale(layer.weight, layer.axis)
-    coarse = np.square(dequantize(quantize(layer.weight, affine), affine) - layer.weight).sum()
-    axis = 1 - layer.axis
-    integers, scale = blocked(layer.weight, axis, _GROUP_OF_BYTES, -128)
-    fine = np.square(integers * np.repeat(scale, _GROUP_OF_BYTES, axis) - layer.weight).sum()
-    return bool(coarse > _WORTH_BLOCKS * fine)
 
 
 def blocked(weight: Array, axis: int, group: int, least: int = -8) -> tuple[Array, Array]:

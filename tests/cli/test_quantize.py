@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from cli.conftest import Call
-from quantization_models import convolutions
+from quantization_models import convolutions, network
 
 from tilewright.compiler.cli.quantize_options import CALIBRATIONS, METHOD_LINES
 from tilewright.optimizer.quantize.calibration import OBSERVERS
@@ -62,6 +62,34 @@ def test_weights_only_in_four_bits_needs_no_data(call: Call, model: Path) -> Non
     result = call("quantize", model, "--method", "weights-only", "--bits", "4", "-q")
     assert result.code == 0, result.err
     assert Path("net.int4.onnx").exists()
+    result = call("quantize", model, "--method", "weights-only", "--bits", "4")
+    assert "nan" not in result.out
+    refused = call("quantize", model, "--bits", "4", "-o", "other.onnx")
+    assert "--bits 4 is for --method weights-only" in refused.sentence
+    assert not Path("other.onnx").exists()
+
+
+def test_weights_that_do_not_become_what_was_asked_for_are_named(call: Call) -> None:
+    draw = np.random.default_rng(3)
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"], "conv", pads=[1] * 4),
+        onnx.helper.make_node("GlobalAveragePool", ["c"], ["g"]),
+        onnx.helper.make_node("Flatten", ["g"], ["f"]),
+        onnx.helper.make_node("Gemm", ["f", "v"], ["y"], "dense"),
+    ]
+    constants = {"w": draw.standard_normal((72, 8, 3, 3)), "v": draw.standard_normal((72, 64))}
+    floats = {name: each.astype("float32") for name, each in constants.items()}
+    onnx.save(network(nodes, floats, (1, 8, 8, 8)), "odd.onnx")
+    result = call("quantize", "odd.onnx", "--method", "weights-only", "--bits", "4")
+    assert "1 convolutions have 8 bits" in result.out
+    assert "('dense')" in result.out
+    assert "int8 weights" in result.out
+    assert (
+        "int4 weights" in call("quantize", "odd.onnx", "--method", "weights-only", "--bits", "4", "--group", "24").out
+    )
+    assert (
+        "group of 0" in call("quantize", "odd.onnx", "--method", "weights-only", "--bits", "4", "--group", "0").sentence
+    )
 
 
 def test_one_sample_is_warned_of(call: Call, model: Path, data: Path) -> None:
