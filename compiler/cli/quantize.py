@@ -8,12 +8,11 @@ import click
 
 from ...errors import UserError
 from .options import PATH, Word
-from .quantize_options import AUTO, CALIBRATIONS, METHOD_LINES, Percentage, Strength
+from .quantize_options import AUTO, CALIBRATIONS, METHOD_LINES, Percentage, Strength, check_bits
 from .state import State, common_options
 from .tables import print_pairs, print_table, progress
 
 _WORST = 10
-_LEAST_GROUP = 16
 
 
 @click.command(
@@ -97,10 +96,7 @@ def command(
     from ...optimizer.quantize.tables import report_figures, report_page, report_tables
     from ..files import check_writable, write_text
 
-    if bits == "4" and method != "weights-only":
-        raise UserError(f"--bits 4 is for --method weights-only: method '{method}' makes integers of eight bits")
-    if 0 < group < _LEAST_GROUP or (bits == "4" and not group):
-        raise UserError(f"a group of {group} weights is too small: give --group {_LEAST_GROUP} or more")
+    check_bits(method, int(bits), group)
     written = output or Path(f"{model.stem}.int{bits}.onnx")
     if written.resolve() == model.resolve():
         raise UserError(f"'{written}' is the model itself: give another file with -o")

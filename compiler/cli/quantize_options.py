@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...errors import UserError
+
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
 else:
@@ -22,6 +24,17 @@ METHOD_LINES = {
 }
 AUTO = "auto"
 CALIBRATIONS = ("minmax", "entropy", "percentile")
+
+
+_LEAST_GROUP = 16
+
+
+def check_bits(method: str, bits: int, group: int) -> None:
+    """Raise UserError for bits that a method does not make, and for groups too small for them."""
+    if bits == 4 and method != "weights-only":
+        raise UserError(f"--bits 4 is for --method weights-only: method '{method}' makes integers of eight bits")
+    if 0 < group < _LEAST_GROUP or (bits == 4 and not group):
+        raise UserError(f"a group of {group} weights is too small: give --group {_LEAST_GROUP} or more")
 
 
 class Strength(_ParamType):
