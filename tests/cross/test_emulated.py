@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from cross.conftest import MODEL
 from emulation import CPUS, emulator
 
-from cross.conftest import MODEL
 from tilewright.runtime.manifest import read_manifest
 from tilewright.targets.database import load_target
 
