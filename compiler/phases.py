@@ -62,7 +62,23 @@ def _fuse(module: IRModule, context: PhaseContext) -> IRModule:
     if context.optimization >= 2:
         lanes = context.target.lanes()
         module, _ = rewrite_to_fixed_point(module, [MergeGroups(lanes), FullRankChannels(lanes)])
-    return join_attention(fuse(module), lambda work: choose_layouts(work, context.target) is not None)
+    module = join_attention(fuse(module), lambda work: choose_layouts(work, context.target) is not None)
+    import os
+    if os.environ.get("CHAIN"):
+        from ..passes.fusion.conv_chain import join_conv_chains
+        mode = os.environ["CHAIN"]
+        def saves(work):
+            from ..conv_chain import stages_of
+            st = stages_of(work)
+            kind = "".join("D" if s.attr("groups") > 1 else "S" if at else "P" for at, s in enumerate(st))
+            h = st[-1].output.shape[2]
+            for rule in mode.split(","):
+                k, lo, hi = rule.split(":")
+                if k == kind and int(lo) <= h <= int(hi):
+                    return 1.0
+            return 0.0
+        module = join_conv_chains(module, saves)
+    return module
 
 
 def _check_groups(module: IRModule, _: PhaseContext) -> None:

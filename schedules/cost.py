@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..conv_chain import stages_of
 from ..registry import Registry
 from ..workload import TensorType, Workload
 
@@ -17,6 +18,11 @@ _ANCHOR_FLOPS: Registry[Callable[[Workload], float]] = Registry("anchor cost")
 def _conv2d(work: Workload) -> float:
     _, channels_per_group, height, width = work.inputs[1].shape
     return 2.0 * math.prod(work.output.shape) * channels_per_group * height * width
+
+
+@_ANCHOR_FLOPS.register("conv2d_chain")
+def _conv2d_chain(work: Workload) -> float:
+    return sum(_conv2d(stage) for stage in stages_of(work))
 
 
 @_ANCHOR_FLOPS.register("conv2d_transpose")

@@ -3,6 +3,7 @@
 from . import attention as attention
 from . import byte_table as byte_table
 from . import conv2d as conv2d
+from . import conv2d_chain as conv2d_chain
 from . import depthwise_conv2d as depthwise_conv2d
 from . import integer_conv2d as integer_conv2d
 from . import integer_matmul as integer_matmul

@@ -123,7 +123,7 @@ def direct_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     vectors = knobs.choice("vectors", (1, 2, 3, 4), default=default)
     tile = knobs.choice("tile", range(1, 16), default=sums // max(vectors, 2))
     with writing(work) as kernel:
-        _DirectWriter(kernel, conv.merged(tile), target).write(vectors, tile)
+        DirectWriter(kernel, conv.merged(tile), target).write(vectors, tile)
     assert kernel.function is not None
     return kernel.function
 
@@ -140,7 +140,7 @@ def _square_vectors(blocks: int, sums: int) -> int:
     return max(dividing, default=2)
 
 
-class _DirectWriter(WindowWriter):
+class DirectWriter(WindowWriter):
     """Sums over input channels and taps, one input channel's element times vectors of output channels.
 
     Attributes:

@@ -165,11 +165,7 @@ class WindowWriter:
 
     def _write(self, vectors: int, tile: int) -> None:
         conv = self.conv
-        tiles = [
-            (first + at * size, size)
-            for first, size, count in starts(balanced(conv.out_width, tile))
-            for at in range(count)
-        ]
+        tiles = self.column_tiles(tile)
         for first, size, count in starts(balanced(conv.out_blocks, vectors)):
             grid = self._grid(count)
             with T.parallel(0, grid.tasks) as task:
@@ -182,9 +178,18 @@ class WindowWriter:
                 rows = -(-conv.out_height // grid.parts) if grid.rows_outside else conv.batch * conv.out_height
                 self.turns = rows * len(tiles)
                 before = 0 if grid.rows_outside else image * conv.out_height + start
-                with T.serial(0, present) as row:
-                    turn = (before + row) * len(tiles)
-                    self._row(Place(self.first_image + image, group, block, start + row, 0, turn), tiles)
+                place = Place(self.first_image + image, group, block, start, 0, before * len(tiles))
+                self.rows(place, present, tiles)
+
+    def column_tiles(self, tile: int) -> list[tuple[int, int]]:
+        """Return the (column, size) of the tiles of a row, none larger than ``tile``."""
+        runs = starts(balanced(self.conv.out_width, tile))
+        return [(first + at * size, size) for first, size, count in runs for at in range(count)]
+
+    def rows(self, place: Place, count: Expr, tiles: list[tuple[int, int]]) -> None:
+        """Emit so many rows of tiles (column, size) from a place on, into the sums that are set."""
+        with T.serial(0, count) as row:
+            self._row(place._replace(row=place.row + row, turn=place.turn + row * len(tiles)), tiles)
 
     def _grid(self, channel_tiles: int) -> Grid:
         """Return how tasks are dealt; a part of an image's rows fits half the second-level cache, as far as it can."""
