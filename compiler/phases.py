@@ -12,6 +12,9 @@ from .pipeline import Phase, PhaseContext
 if TYPE_CHECKING:
     from tvm.ir import IRModule
 
+    from ..targets.target import Target
+    from ..workload import Workload
+
 
 def _simplify(module: IRModule, _: PhaseContext) -> IRModule:
     from ..passes.simplify import simplify
@@ -53,6 +56,7 @@ def _fuse(module: IRModule, context: PhaseContext) -> IRModule:
     from ..passes.channel_operands import FullRankChannels
     from ..passes.fusion import fuse
     from ..passes.fusion.attention import join_attention
+    from ..passes.fusion.conv_chain import join_conv_chains
     from ..passes.merge_groups import MergeGroups
     from ..passes.rewrite import rewrite_to_fixed_point
     from ..schedules.template import choose_layouts
@@ -63,22 +67,18 @@ def _fuse(module: IRModule, context: PhaseContext) -> IRModule:
         lanes = context.target.lanes()
         module, _ = rewrite_to_fixed_point(module, [MergeGroups(lanes), FullRankChannels(lanes)])
     module = join_attention(fuse(module), lambda work: choose_layouts(work, context.target) is not None)
-    import os
-    if os.environ.get("CHAIN"):
-        from ..passes.fusion.conv_chain import join_conv_chains
-        mode = os.environ["CHAIN"]
-        def saves(work):
-            from ..conv_chain import stages_of
-            st = stages_of(work)
-            kind = "".join("D" if s.attr("groups") > 1 else "S" if at else "P" for at, s in enumerate(st))
-            h = st[-1].output.shape[2]
-            for rule in mode.split(","):
-                k, lo, hi = rule.split(":")
-                if k == kind and int(lo) <= h <= int(hi):
-                    return 1.0
-            return 0.0
-        module = join_conv_chains(module, saves)
-    return module
+    if context.optimization < 2:
+        return module
+    return join_conv_chains(module, lambda work: _saved_cycles(work, context.target))
+
+
+def _saved_cycles(work: Workload, target: Target) -> float:
+    """Return what one kernel for a chain saves over one for each stage; 0 where no template makes it."""
+    from ..schedules.cpu.chain_cost import saved_cycles
+    from ..schedules.template import choose_layouts
+
+    stored = choose_layouts(work, target)
+    return saved_cycles(stored, target) if stored else 0.0
 
 
 def _check_groups(module: IRModule, _: PhaseContext) -> None:

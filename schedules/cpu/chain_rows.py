@@ -26,15 +26,15 @@ class Ring:
         rows: how many rows it holds at least.
         width: pixels of a row.
         lanes: channels of a block.
+        first_block: the block of the image that it holds first.
     """
 
     dtype = "float32"
 
-    def __init__(self, blocks: int, rows: int, width: int, lanes: int) -> None:
-        self.rows, self.width = 1 << (rows - 1).bit_length(), width
+    def __init__(self, blocks: int, rows: int, width: int, lanes: int, first_block: Expr) -> None:
+        self.rows, self.width, self.first_block = ring_rows(rows), width, first_block
         # One pixel more than is used: blocks a multiple of 4096 bytes apart would evict one another.
         self.buffer = T.alloc_buffer((blocks, self.rows * width + 1, lanes), self.dtype)
-        self.first_block: Expr = 0
 
     def _place(self, indices: Sequence[Expr]) -> list[Expr]:
         _, block, row, column, lane = indices
@@ -62,6 +62,11 @@ class StageKernel(Kernel):
             output.store(value, stored_indices(self.work.output, logical))
         else:
             super().store(value, logical)
+
+
+def ring_rows(rows: int) -> int:
+    """Return how many rows a ring has that holds so many: a power of two, so that a row's place takes no division."""
+    return 1 << (rows - 1).bit_length()
 
 
 def rows_read(conv: Convolution, rows: int) -> int:

@@ -82,12 +82,19 @@ def multiply_adds(work: Workload) -> int:
     return conv.batch * tap_rows * tap_columns * conv.in_channels * work.output.shape[1]
 
 
+def products(work: Workload, target: Target) -> float:
+    """Return estimated cycles of the multiply-adds of vectors."""
+    conv = Convolution.of(work)
+    low = not conv.planar and multiplies_pairs(work, target)
+    vectors = multiply_adds(work) // work.output.shape[1] * conv.groups * conv.out_blocks
+    return vectors / MULTIPLY_ADDS_PER_CYCLE / (2 if low else 1)
+
+
 def cost(work: Workload, target: Target) -> float:
     """Return estimated cycles: multiply-adds of vectors, and weights that come from memory."""
     conv = Convolution.of(work)
     blocks = conv.groups * conv.out_blocks
     low = not conv.planar and multiplies_pairs(work, target)
-    products = multiply_adds(work) // work.output.shape[1] * blocks / MULTIPLY_ADDS_PER_CYCLE / (2 if low else 1)
     weights = (
         (2 if low else 4)
         * conv.kernel[0]
@@ -97,7 +104,7 @@ def cost(work: Workload, target: Target) -> float:
         * conv.lanes
         / MEMORY_BYTES_PER_CYCLE
     )
-    return products + weights
+    return products(work, target) + weights
 
 
 @template("conv2d", arch=CPUS, dtypes=("float32",), layouts=layouts, cost=cost, symbolic=True)
