@@ -5,10 +5,13 @@ The text lies beside, in ``algorithm_choices.txt``; a change of the cost model s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from workloads import step, tensor, workload
 
+from tilewright.conv_chain import chain_of
+from tilewright.schedules.cpu.chain_cost import saved_cycles
 from tilewright.schedules.template import ACCURACIES, build_kernel, choose_layouts
 from tilewright.targets.database import load_target
 from tilewright.targets.target import Target
@@ -104,9 +107,51 @@ def _layout(layout: object) -> str:
     return f"F({tile}x{tile})" if tile else str(getattr(layout, "name", layout))
 
 
+#: Blocks around a depthwise convolution: (channels, hidden, result, size, kernel, stride); a stem has three channels.
+BLOCKS = {
+    "stem 3 -> 32, depthwise 3x3 -> 16 @224": (3, 32, 16, 224, 3, 1),
+    "16 -> 96, depthwise 3x3 by 2 -> 24 @112": (16, 96, 24, 112, 3, 2),
+    "24 -> 144, depthwise 3x3 -> 24 @56": (24, 144, 24, 56, 3, 1),
+    "40 -> 240, depthwise 5x5 -> 40 @28": (40, 240, 40, 28, 5, 1),
+    "64 -> 384, depthwise 3x3 -> 64 @14": (64, 384, 64, 14, 3, 1),
+    "160 -> 960, depthwise 3x3 -> 160 @7": (160, 960, 160, 7, 3, 1),
+}
+CORES = (1, 2, 8, 64)
+
+
+def chained(block: tuple[int, int, int, int, int, int], target: Target) -> str:
+    """Return which stages of a block one kernel makes: those of the chain that saves most, if one does."""
+    channels, hidden, result, size, kernel, stride = block
+    expand = conv(channels, hidden, size, 3, 2) if channels == 3 else conv(channels, hidden, size, 1)
+    size = expand.output.shape[2]
+    middle = conv(hidden, hidden, size, kernel, stride, groups=hidden)
+    project = conv(hidden, result, middle.output.shape[2], 1)
+    saved = {"apart": 0.0}
+    for name, stages in {
+        "all": (expand, middle, project),
+        "expand+depthwise": (expand, middle),
+        "depthwise+project": (middle, project),
+    }.items():
+        stored = choose_layouts(chain_of(stages), target)
+        saved[name] = saved_cycles(stored, target) if stored else 0.0
+    return max(saved, key=lambda name: saved[name])
+
+
+def chains() -> list[str]:
+    """Return the choices for all blocks and numbers of cores."""
+    lines = []
+    for name, block in BLOCKS.items():
+        lines.append(name)
+        for target in map(load_target, TARGETS):
+            machines = {cores: replace(target, facts=replace(target.facts, cores=cores)) for cores in CORES}
+            found = ", ".join(f"{cores}: {chained(block, machine)}" for cores, machine in machines.items())
+            lines.append(f"    {target.name:<10} {found}")
+    return lines
+
+
 def table() -> str:
     """Return the choices for all workloads, targets and accuracies; those of several accuracies joined."""
-    lines = []
+    lines = chains()
     for name, work in WORKLOADS.items():
         lines.append(name)
         for target in map(load_target, TARGETS):

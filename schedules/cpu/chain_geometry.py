@@ -31,15 +31,17 @@ def is_depthwise(stage: Workload) -> bool:
 
 
 def layouts(work: Workload, target: Target) -> Workload:
-    """Ask for what the stages' kernels ask for alone. Raises NotApplicable where Winograd's algorithm makes the first.
+    """Ask for what the stages' kernels ask for alone.
 
-    A template makes chains of two or three stages, of which the first or the second is depthwise.
+    Raises NotApplicable where Winograd's algorithm makes the first stage sooner, or where a later one wants other data
+    than channel blocks: those of few channels.
     """
     stages = stages_of(work, conv2d.blocked(target.lanes()))
     chosen = [(depthwise_conv2d if is_depthwise(each) else conv2d).layouts(each, target) for each in stages]
-    first = stages[0]
-    reduced = first.inputs[1].shape[2:] == (3, 3) and tuple(first.attr("strides")) == (1, 1)
-    if chosen[0].inputs[0].layout and reduced and not is_depthwise(first):
+    first, *later = chosen
+    taps, strides = first.inputs[1].shape[2:], tuple(first.attr("strides"))
+    reducible = first.inputs[0].layout and taps == (3, 3) and strides == (1, 1) and not is_depthwise(first)
+    if reducible or not all(each.inputs[0].layout for each in later):
         raise NotApplicable
     return with_stage_layouts(work, chosen)
 
