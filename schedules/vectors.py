@@ -118,8 +118,10 @@ def read_often(buffer: Any, lanes: int, readers: int) -> Any:
     A half widened on its way to a broadcast takes the instructions of a multiply-add, a vector of them in passing does
     not. The copy is emitted here, shared among threads.
     """
+    if not isinstance(buffer, LowBuffer) or buffer.held != "float16" or readers < 4:
+        return buffer
     shape = [dim_of(each) for each in buffer.shape]
-    if not isinstance(buffer, LowBuffer) or buffer.held != "float16" or readers < 4 or not is_static(shape):
+    if not is_static(shape):
         return buffer
     count = math.prod(shape)
     wide = T.alloc_buffer(tuple(shape), "float32")

@@ -33,15 +33,16 @@ def is_depthwise(stage: Workload) -> bool:
 def layouts(work: Workload, target: Target) -> Workload:
     """Ask for what the stages' kernels ask for alone.
 
-    Raises NotApplicable where Winograd's algorithm makes the first stage sooner, or where a later one wants other data
-    than channel blocks: those of few channels.
+    Raises NotApplicable where Winograd's algorithm makes the first stage sooner, where a window of more than three
+    columns wants tiles of its own, or where a later stage wants other data than channel blocks: those of few channels.
     """
     stages = stages_of(work, conv2d.blocked(target.lanes()))
     chosen = [(depthwise_conv2d if is_depthwise(each) else conv2d).layouts(each, target) for each in stages]
     first, *later = chosen
     taps, strides = first.inputs[1].shape[2:], tuple(first.attr("strides"))
-    reducible = first.inputs[0].layout and taps == (3, 3) and strides == (1, 1) and not is_depthwise(first)
-    if reducible or not all(each.inputs[0].layout for each in later):
+    reducible = first.inputs[0].layout and taps == (3, 3) and strides == (1, 1)
+    own = not is_depthwise(first) and (reducible or taps[1] > 3)
+    if own or not all(each.inputs[0].layout for each in later):
         raise NotApplicable
     return with_stage_layouts(work, chosen)
 

@@ -20,7 +20,7 @@ from tilewright.schedules.template import NotApplicable
 from tilewright.targets.target import Target
 from tilewright.workload import PointwiseProgram, TensorType, Workload, attributes
 
-RULES = settings(max_examples=15, deadline=None, derandomize=True)
+RULES = settings(max_examples=40, deadline=None, derandomize=True)
 POINTWISE = (1, 1, 1, 0, 0)
 #: Programs whose results differ by no more than three times what their first operand differs by.
 ACTIVATIONS = {
