@@ -50,7 +50,7 @@ def _gelu_tanh(x: Array) -> Array:
 
 
 def _clip(call: Call, arrays: Sequence[Array]) -> Array:
-    low, high = (float(each.value.value) for each in call.args[1:])
+    low, high = (float(each.value) for each in call.args[1:])
     return np.asarray(np.clip(arrays[0], low, high))
 
 

@@ -75,7 +75,7 @@ def _limits(
         if relu is not None:
             expr, low = relu.args[0], max(low, 0.0)
         elif clip is not None:
-            least, most = (float(each.value.value) for each in clip.args[1:])
+            least, most = (float(each.value) for each in clip.args[1:])
             expr, low, high = clip.args[0], max(low, least * factor), min(high, most * factor)
         else:
             break
