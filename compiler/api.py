@@ -122,6 +122,7 @@ def compile_model(request: CompileRequest, observe: Observer | None = None) -> A
         observe=note,
         variants=variants,
         toolchain=request.toolchain,
+        in_floats=context.origins_in_floats(),
     )
     artifact.report = replace(artifact.report, phases=tuple(times))
     return None if request.stop_after == "plan" else artifact

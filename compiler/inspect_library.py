@@ -33,6 +33,7 @@ class LibraryContents:
         sha256: hashes of its parts.
         file_bytes, weight_bytes, arena_bytes: sizes of the file, of the weights in it, and of an instance's memory.
         steps: how many kernel calls a run makes.
+        in_floats: pairs of a node that quantized tensors go into and floats are computed for, and the reason.
     """
 
     name: str
@@ -49,6 +50,7 @@ class LibraryContents:
     arena_bytes: int
     steps: int
     kernels: tuple[KernelUse, ...]
+    in_floats: tuple[tuple[str, str], ...] = ()
 
 
 def inspect_library(path: Path, *, check: bool = False) -> LibraryContents:
@@ -87,6 +89,7 @@ def _contents(manifest: dict[str, Any], file_bytes: int) -> LibraryContents:
         kernels=tuple(
             KernelUse(str(each["symbol"]), str(each["template"]), int(each["steps"])) for each in manifest["kernels"]
         ),
+        in_floats=tuple((str(each["node"]), str(each["reason"])) for each in manifest.get("in_floats", ())),
     )
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx.helper import tensor_dtype_to_np_dtype
 
+from ..errors import UserError
 from ..signature import TensorSpec
+from ..targets.database import load_target
 from .frontends import ModelSource, onnx_file
 from .frontends.onnx.functions import live_nodes, unsupported_nodes
 from .frontends.onnx.loading import load_model
@@ -31,6 +33,8 @@ class ModelContents:
         weight_bytes: their size.
         operators: pairs of operator and count, the commonest first.
         unsupported: pairs of operator and node name that cannot be compiled, in the model's order.
+        in_floats: pairs of a node that quantized tensors go into and floats are computed for, and the reason, when the
+            model is compiled for this machine.
     """
 
     name: str
@@ -43,12 +47,14 @@ class ModelContents:
     weight_bytes: int
     operators: tuple[tuple[str, int], ...]
     unsupported: tuple[tuple[str, str], ...]
+    in_floats: tuple[tuple[str, str], ...] = ()
 
 
 def inspect_model(path: Path) -> ModelContents:
     """Read a model: an ONNX file, or one that converts to it. Raises UserError when it cannot be read."""
     with onnx_file(ModelSource(path)) as file:
         model = load_model(file)
+        in_floats = _in_floats(file) if any("Quantize" in each.op_type for each in model.graph.node) else ()
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
     opsets = {normal_domain(entry.domain): entry.version for entry in model.opset_import}
@@ -67,7 +73,23 @@ def inspect_model(path: Path) -> ModelContents:
         sum(map(_bytes, graph.initializer)),
         tuple(counts.most_common()),
         tuple((_operator(node), node.name or next(iter(node.output), "")) for node in missing),
+        in_floats,
     )
+
+
+def _in_floats(file: Path) -> tuple[tuple[str, str], ...]:
+    """Return what is left in floats; nothing for a model that cannot be compiled, which is told otherwise."""
+    from .frontends import import_model
+    from .phases import PHASES
+    from .pipeline import PhaseContext, run_phases
+
+    try:
+        imported = import_model(ModelSource(file))
+        context = PhaseContext(load_target("host"), origins=imported.origins)
+        run_phases(imported.module, PHASES[:2], context, lambda event: None)
+    except UserError:
+        return ()
+    return tuple(context.origins_in_floats())
 
 
 def _operator(node: NodeProto) -> str:

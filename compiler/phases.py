@@ -43,7 +43,7 @@ def _precision(module: IRModule, context: PhaseContext) -> IRModule:
     if context.optimization < 2:
         return assign_precision(module, precision=context.precision, exempt=kept)
     computes = lambda work: choose_layouts(work, context.target) is not None  # noqa: E731
-    return assign_precision(module, computes, context.precision, kept)
+    return assign_precision(module, computes, context.precision, kept, context.in_floats)
 
 
 def _check_precision(module: IRModule, _: PhaseContext) -> None:

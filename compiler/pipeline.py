@@ -25,6 +25,7 @@ class PhaseContext:
         precision: "fp32" leaves element types as they are; "bf16" and "fp16" store float32 tensors in 16 bits.
         origins: the model's node for the name of each variable, as the importer gives it.
         keep_fp32: nodes that a low precision leaves out, with the variables they made.
+        in_floats: takes variables computed in floats from quantized operands, each with the reason.
     """
 
     target: Target
@@ -33,6 +34,11 @@ class PhaseContext:
     precision: str = "fp32"
     origins: Mapping[str, str] = field(default_factory=dict)
     keep_fp32: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    in_floats: list[tuple[str, str]] = field(default_factory=list)
+
+    def origins_in_floats(self) -> list[tuple[str, str]]:
+        """Return the model's nodes that are computed in floats from quantized operands, each with the reason."""
+        return [(self.origins.get(name, name), reason) for name, reason in self.in_floats]
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ def _print_library(library: LibraryContents, state: State) -> None:
     print_table(
         ("kernel", "template", ">steps"), ((each.symbol, each.template, str(each.steps)) for each in library.kernels)
     )
+    _print_in_floats(library.in_floats)
 
 
 def _print_model(model: ModelContents) -> None:
@@ -117,6 +118,13 @@ def _print_model(model: ModelContents) -> None:
     if model.unsupported:
         click.echo()
         print_table(("unsupported operator", "node"), model.unsupported)
+    _print_in_floats(model.in_floats)
+
+
+def _print_in_floats(nodes: tuple[tuple[str, str], ...]) -> None:
+    if nodes:
+        click.echo()
+        print_table(("quantized, computed in floats", "why"), nodes)
 
 
 def _signature(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> list[tuple[str, str]]:

@@ -45,6 +45,7 @@ def build(
     observe: Observer | None = None,
     variants: Sequence[Variant] = (),
     toolchain: str | None = None,
+    in_floats: Sequence[tuple[str, str]] = (),
 ) -> Artifact:
     """Make an artifact of a scheduled module.
 
@@ -57,6 +58,7 @@ def build(
         observe: hears of the phases "plan" (with the kernels' compilation) and "package".
         variants: the same model scheduled for fixed sizes, which go into the same library.
         toolchain: the toolchain to take, in place of those of the target's row.
+        in_floats: the model's nodes that quantized tensors go into and floats are computed for, each with the reason.
 
     Raises:
         UserError: no compiler, an unknown format, a name that is no C identifier, or a full disk.
@@ -78,7 +80,7 @@ def build(
         kernels, templates, plan = _plan([Variant((), module), *variants], target, root, jobs)
         timed("plan", start)
         start = time.perf_counter()
-        planned = Planned(root, name, signature, target, plan, kernels, templates)
+        planned = Planned(root, name, signature, target, plan, kernels, templates, tuple(in_floats))
         product, manifest = finish(planned)
         if product.is_dir():
             (product / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -28,6 +28,7 @@ def make_manifest(
     templates: Mapping[str, str],
     compiler: str,
     hashes: Mapping[str, str],
+    in_floats: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Return the manifest, made of JSON's types. It holds no time, path or machine name: equal inputs, equal manifest.
 
@@ -35,6 +36,7 @@ def make_manifest(
         templates: the schedule template of every kernel symbol.
         compiler: the C compiler's version line.
         hashes: SHA-256 of "weights" and "plan".
+        in_floats: nodes that quantized tensors go into and floats are computed for, each with the reason.
     """
     uses = Counter(step.kernel for step in plan.steps if step.kernel not in (COPY, SIZE))
     return {
@@ -58,6 +60,7 @@ def make_manifest(
         "kernels": [
             {"symbol": symbol, "template": templates.get(symbol, ""), "steps": count} for symbol, count in uses.items()
         ],
+        **({"in_floats": [{"node": node, "reason": reason} for node, reason in in_floats]} if in_floats else {}),
     }
 
 

@@ -29,6 +29,7 @@ class Planned:
         root: the folder.
         kernels: the kernel of every function name; several names may share one.
         templates: the schedule template of every kernel symbol.
+        in_floats: as the manifest has it.
     """
 
     root: Path
@@ -38,6 +39,7 @@ class Planned:
     plan: Plan
     kernels: Mapping[str, Kernel]
     templates: Mapping[str, str]
+    in_floats: tuple[tuple[str, str], ...] = ()
 
     def manifest(self, compiler: str, hashes: Mapping[str, str]) -> dict[str, Any]:
         """Return the manifest."""
@@ -49,6 +51,7 @@ class Planned:
             templates=self.templates,
             compiler=compiler,
             hashes=hashes,
+            in_floats=self.in_floats,
         )
 
 

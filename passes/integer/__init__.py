@@ -12,6 +12,7 @@ from ..simplify.merge_common_subexpressions import MergeCommonSubexpressions
 from .drop_nan_guard import DropNanGuard
 from .fold_requantization import FoldRequantization
 from .integer_products import IntegerProducts
+from .left_in_floats import left_in_floats
 from .sink_dequantize import QuantizeBeforeConcat, RemoveRequantization, SinkDequantize
 from .tabulate import TabulateBytes
 from .unsigned_activations import UnsignedActivations
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
 Computes = Callable[[Workload], bool]
 
 
-def compute_on_integers(module: IRModule, computes: Computes) -> IRModule:
-    """Return the module in which what can be computed on integers is; the rest keeps its quantize and dequantize."""
+def compute_on_integers(module: IRModule, computes: Computes, left: list[tuple[str, str]] | None = None) -> IRModule:
+    """Return the module in which what can be computed on integers is; the rest keeps its quantize and dequantize.
+
+    Args:
+        left: takes what is left in floats, as :func:`.left_in_floats.left_in_floats` tells it.
+    """
     moves = [
         RemoveRequantization(), UnsignedActivations(), SinkDequantize(), QuantizeBeforeConcat(), FoldConstants(),
         MergeCommonSubexpressions(),
@@ -32,4 +37,7 @@ def compute_on_integers(module: IRModule, computes: Computes) -> IRModule:
     module, _ = rewrite_to_fixed_point(module, [DropNanGuard(), *moves])
     module, _ = rewrite_to_fixed_point(module, [TabulateBytes()])
     module, _ = rewrite_to_fixed_point(module, [IntegerProducts(computes)])
-    return rewrite_to_fixed_point(module, [FoldRequantization()])[0]
+    module, _ = rewrite_to_fixed_point(module, [FoldRequantization()])
+    if left is not None:
+        left += left_in_floats(module)
+    return module

@@ -30,6 +30,7 @@ def assign_precision(
     computes: Computes = lambda _: False,
     precision: str = "fp32",
     exempt: frozenset[str] = frozenset(),
+    left: list[tuple[str, str]] | None = None,
 ) -> IRModule:
     """Return the module in the element types that the target computes; :func:`check` says what holds of it.
 
@@ -37,11 +38,12 @@ def assign_precision(
         computes: whether the target has a kernel for a workload on integers; those it has not are computed in floats.
         precision: "fp32" leaves types as they are, "bf16" and "fp16" store float32 tensors in 16 bits.
         exempt: names of variables that are computed from unrounded operands all the same.
+        left: takes the names of variables that quantized tensors go into and floats are computed for, with the reason.
 
     Raises UserError for an element type that no target computes.
     """
     if _calls(module, QUANTIZE, DEQUANTIZE):
-        module = compute_on_integers(module, computes)
+        module = compute_on_integers(module, computes, left)
         stored: Stored = {}
         for keep in (ProductsOfFewBits(computes, stored), LookupsOfFewBits(computes, stored)):
             module = rewrite_to_fixed_point(module, [keep])[0]

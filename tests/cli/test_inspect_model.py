@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from cli.conftest import Call
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 
 def _save(nodes: list[onnx.NodeProto], path: str = "m.onnx", domains: tuple[str, ...] = ()) -> None:
@@ -80,3 +81,38 @@ def test_a_folder_is_one_sentence(call: Call) -> None:
 
 def test_check_is_for_libraries(call: Call, tiny_model: Path) -> None:
     assert "--check is for libraries" in call("inspect", tiny_model, "--check").sentence
+
+
+def test_quantized_nodes_that_are_computed_in_floats_are_listed(call: Call) -> None:
+    """A product of two activations is; the layer before it is computed on bytes."""
+    grid = ["s", "z"]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", *grid], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", *grid], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", *grid[:1]], ["v"]),
+        helper.make_node("MatMul", ["d", "v"], ["a"], name="layer"),
+        helper.make_node("QuantizeLinear", ["a", *grid], ["aq"]),
+        helper.make_node("DequantizeLinear", ["aq", *grid], ["ad"]),
+        helper.make_node("Transpose", ["ad"], ["t"], perm=[1, 0]),
+        helper.make_node("MatMul", ["ad", "t"], ["y"], name="scores"),
+    ]
+    constants = [
+        numpy_helper.from_array(np.float32(0.1), "s"),
+        numpy_helper.from_array(np.uint8(3), "z"),
+        numpy_helper.from_array(np.ones((8, 16), np.int8), "w"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "pairs",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 4])],
+        constants,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "m.onnx")
+    expected = [
+        ["MatMul 'scores'", "its second operand is no constant: products of two activations are computed in floats"]
+    ]
+    assert json.loads(call("inspect", "m.onnx", "--json").out)["in_floats"] == expected
+    call("compile", "m.onnx", "-o", "m.so")
+    assert json.loads(call("inspect", "m.so", "--json").out)["in_floats"] == expected
+    assert "MatMul 'scores'" in call("inspect", "m.so").out

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx_models import check_model, import_model, model_of
 from relax_runner import run_module
 
+from tilewright.errors import UserError
 from tilewright.passes.quantization import DEQUANTIZE, QUANTIZE
 
 Array = NDArray[Any]
@@ -118,3 +119,44 @@ def test_integer_products() -> None:
     image = {"x": _integers(rng, "uint8", 1, 3, 6, 6), "w": _integers(rng, "uint8", 4, 3, 3, 3)}
     node = helper.make_node("ConvInteger", ["x", "w", "xz"], ["y"], pads=[1, 1, 1, 1])
     check_model(model_of([node], image, {"xz": np.uint8(128)}), image, **_EXACT)
+
+
+_INTEGERS = np.arange(24, dtype=np.int8).reshape(4, 6)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-42, np.inf, np.nan])
+@pytest.mark.parametrize("operator", ["QuantizeLinear", "DequantizeLinear"])
+def test_scales_that_stand_for_no_grid_are_refused(operator: str, scale: float) -> None:
+    data = _INTEGERS if operator == "DequantizeLinear" else _INTEGERS.astype(np.float32)
+    scales = np.array([0.5, scale, 0.25, 1], np.float32)
+    node = helper.make_node(operator, ["x", "s"], ["y"], name="grid", axis=0)
+    model = model_of([node], {"x": data}, {"s": scales}, opset=19)
+    with pytest.raises(UserError, match=rf"node {operator} 'grid': a scale of {scales[1]:g} stands for no grid"):
+        import_model(model)
+
+
+def test_channels_of_zeros_may_have_a_scale_of_zero() -> None:
+    weights = np.where(np.arange(4)[:, None] == 2, 5, _INTEGERS).astype(np.int8)
+    constants = {
+        "w": weights,
+        "s": np.array([0.5, 1, 0, 2], np.float32),
+        "z": np.array([0, 1, 5, 0], np.int8),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=0),
+        helper.make_node("Add", ["x", "d"], ["y"]),
+    ]
+    x = np.ones((4, 6), np.float32)
+    _check_reference(model_of(nodes, {"x": x}, constants, opset=19), {"x": x})
+
+
+def test_grids_that_do_not_fit_are_refused() -> None:
+    node = helper.make_node("DequantizeLinear", ["x", "s"], ["y"], name="grid", axis=0)
+    model = model_of([node], {"x": _INTEGERS}, {"s": np.ones(3, np.float32)}, opset=19)
+    with pytest.raises(UserError, match="DequantizeLinear 'grid': 3 scales do not fit axis 0"):
+        import_model(model)
+    node = helper.make_node("DequantizeLinear", ["x", "s", "z"], ["y"], name="grid")
+    model = model_of([node], {"x": _INTEGERS}, {"s": np.float32(1), "z": np.int8(3)}, opset=19)
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.uint8(3), "z"))
+    with pytest.raises(UserError, match="DequantizeLinear 'grid': its zero points are of type uint8"):
+        import_model(model)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from tvm.relax import Expr
 
 
+#: The least scale of an element type: a denormal one has lost its digits, and one over it is infinite.
+_LEAST = {each: float(np.finfo(each).tiny) for each in ("float32", "float64")} | {"float16": 2.0**-24}
+
+
 @operator("QuantizeLinear")
 @operator("QuantizeLinear", domain="com.microsoft")
 def quantize_linear(node: Node, data: Expr, scale: Expr, zero_point: Expr | None = None) -> Expr:
@@ -26,6 +30,7 @@ def quantize_linear(node: Node, data: Expr, scale: Expr, zero_point: Expr | None
     if zero_point is None:
         zero_point = zeros_like(node, scale, dtype)
     axis, block = _grid(node, data, scale)
+    require_scales(node, scale)
     saturate = bool(node.get_int("saturate", 1))
     return quantize(data, scale, zero_point, dtype, axis, block, saturate, _named_type(node, "precision"))
 
@@ -37,7 +42,13 @@ def dequantize_linear(node: Node, data: Expr, scale: Expr, zero_point: Expr | No
     dtype = _named_type(node, "output_dtype") or dtype_of(scale)
     if zero_point is None:
         zero_point = zeros_like(node, scale, dtype_of(data))
+    elif dtype_of(zero_point) != dtype_of(data):
+        raise UserError(
+            f"its zero points are of type {dtype_of(zero_point)}, what it dequantizes is of type {dtype_of(data)}"
+        )
     axis, block = _grid(node, data, scale)
+    if not (block or _stands_for_zeros(node, data, scale, zero_point, axis)):
+        require_scales(node, scale)
     return dequantize(data, scale, zero_point, dtype, axis, block)
 
 
@@ -57,6 +68,28 @@ def dynamic_quantize_linear(node: Node, data: Expr) -> tuple[Expr, Expr, Expr]:
     places = node.emit(relax.op.clip(node.emit(relax.op.round(places)), 0, 255))
     zero_point = node.emit(relax.op.astype(places, "uint8"))
     return quantize(data, scale, zero_point, "uint8"), scale, zero_point
+
+
+def require_scales(node: Node, scale: Expr) -> None:
+    """Raise UserError for known scales that are zero, not finite, or so small that to divide by them overflows."""
+    if not node.is_known(scale) or dtype_of(scale) not in _LEAST:
+        return
+    array = node.array(scale, "the scale").astype(np.float64)
+    wrong = ~np.isfinite(array) | (np.abs(array) < _LEAST[dtype_of(scale)])
+    if wrong.any():
+        raise UserError(f"a scale of {array[wrong].flat[0]:g} stands for no grid: quantize the model again")
+
+
+def _stands_for_zeros(node: Node, data: Expr, scale: Expr, zero_point: Expr, axis: int) -> bool:
+    """Return whether scales of zero meet integers that are their zero points: channels that are all zero."""
+    if not all(node.is_known(each) for each in (data, scale, zero_point)):
+        return False
+    shape = (-1,) + (1,) * (rank_of(data) - 1 - axis) if rank_of(scale) else ()
+    scales, zeros = (node.array(each, "the grid").reshape(shape) for each in (scale, zero_point))
+    if scales.all() or not np.isfinite(scales.astype(np.float64)).all():
+        return False
+    centred = node.array(data, "the data").astype(np.int64) - zeros.astype(np.int64)
+    return not np.where(scales == 0, centred, 0).any()
 
 
 def zeros_like(node: Node, scale: Expr, dtype: str) -> Expr:

@@ -12,6 +12,7 @@ from .....tvm_names import dtype_of, shape_of
 from ..node import Node, constant, rank_of
 from ..registry import operator
 from .convolution import conv
+from .quantization import require_scales
 
 if TYPE_CHECKING:
     from tvm.relax import Expr
@@ -113,6 +114,7 @@ def _by_rows(node: Node, operand: Expr, like: Expr) -> Expr:
 
 
 def _factor(node: Node, a: Expr, b: Expr, scale: Expr) -> Expr:
+    require_scales(node, scale)
     a, b, scale = (
         node.reshape(each, ()) if np.prod(shape_of(each), dtype=int) == 1 else each
         for each in (node.cast(each, "float32") for each in (a, b, scale))
