@@ -105,13 +105,16 @@ def inferred_types(
     except onnx.defs.SchemaError:
         return {}
     known = {name: onnx.numpy_helper.from_array(values[name], name) for name in node.input if name in values}
-    return onnx.shape_inference.infer_node_outputs(
-        schema,
-        node,
-        dict(types),
-        known,
-        opset_imports=[make_opsetid(domain, version) for domain, version in opsets.items()],
-    )
+    try:
+        return onnx.shape_inference.infer_node_outputs(
+            schema,
+            node,
+            dict(types),
+            known,
+            opset_imports=[make_opsetid(domain, version) for domain, version in opsets.items()],
+        )
+    except onnx.checker.ValidationError as error:
+        raise onnx.shape_inference.InferenceError(str(error)) from error
 
 
 def static_dims(inferred: TypeProto) -> tuple[int | None, ...] | None:
