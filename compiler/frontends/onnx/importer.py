@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
 from onnx.helper import make_tensor_type_proto, np_dtype_to_tensor_dtype
 from tvm import relax
+from tvm.error import DiagnosticError, InternalError, OpError
 
 from ....atoms import Undecided, plain
 from ....dims import Dim
@@ -44,7 +45,12 @@ Scope = MutableMapping[str, Value]
 _SHAPE_DATA = 1024
 
 #: A tensor of more elements than this is a mistake, or an attack.
-_MOST_ELEMENTS = 2**40
+_MOST_ELEMENTS = 2**31
+
+#: What rows raise where operands or attributes that onnx's inference lets pass do not fit together.
+_MISFITS = (
+    ArithmeticError, IndexError, MemoryError, TypeError, ValueError, DiagnosticError, InternalError, OpError,
+)  # fmt: skip
 
 #: Operators whose result's shape onnx infers wrongly: before opset 22 it counts windows that begin in the end padding,
 #: and it takes STFT to be two-sided where the model does not say.
@@ -204,8 +210,11 @@ class _Importer:
             raise
         except Undecided as error:
             raise UserError(f"{error}; give a fixed size for it with --input-shapes") from error
-        except Exception as error:
-            raise RuntimeError(f"{self.path}: node {view.label}: the importer failed: {condensed(error)}") from error
+        except _MISFITS as error:
+            raise UserError(
+                f"it cannot be imported, because its operands and attributes do not fit together ({condensed(error)}); "
+                "if other runtimes take the model, report it"
+            ) from error
 
     def _bound(self, expr: relax.Expr, view: Node) -> relax.Expr:
         return expr if isinstance(expr, relax.Var) or not isinstance(expr, relax.Call) else view.emit(expr)
@@ -254,7 +263,7 @@ class _Importer:
         small = {n: a for n, a in arrays.items() if a.size <= _SHAPE_DATA and a.dtype.kind in "iufb"}
         try:
             inferred = inferred_types(node, types, small, opsets)
-        except onnx.shape_inference.InferenceError as error:
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
             if node.op_type in _STRICTLY_INFERRED and len(arrays) == len(types):
                 return {}
             raise UserError(f"its operands do not fit it: {condensed(error)}") from error

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tvm import relax
 
 from .....tvm_names import dtype_of, shape_of
@@ -171,8 +170,10 @@ def hardmax(node: Node, data: Expr) -> Expr:
     axis = positive_axis(node.get_int("axis", -1), rank_of(data))
     found = node.emit(relax.op.argmax(data, axis, keepdims=True))
     count = shape_of(data)[axis]
-    places = np.arange(count).reshape((count,) + (1,) * (rank_of(data) - 1 - axis))
-    return node.cast(node.emit(relax.op.equal(found, node.const(places, found))), str(data.ty.dtype))
+    places = node.reshape(
+        node.emit(relax.op.arange(0, count, 1, dtype_of(found))), (count,) + (1,) * (rank_of(data) - 1 - axis)
+    )
+    return node.cast(node.emit(relax.op.equal(found, places)), dtype_of(data))
 
 
 def _flat(node: Node, data: Expr, make: Callable[..., Expr]) -> Expr:
