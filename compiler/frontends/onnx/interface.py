@@ -53,8 +53,8 @@ def resolve_inputs(
 
 
 def numpy_dtype(element_type: int) -> str | None:
-    """Return numpy's name of an ONNX element type; None for strings and unknown types."""
-    if element_type in (TensorProto.UNDEFINED, TensorProto.STRING):
+    """Return numpy's name of an ONNX element type; None for strings, complex numbers and unknown types."""
+    if element_type in (TensorProto.UNDEFINED, TensorProto.STRING, TensorProto.COMPLEX64, TensorProto.COMPLEX128):
         return None
     try:
         return np.dtype(tensor_dtype_to_np_dtype(element_type)).name
@@ -155,7 +155,9 @@ def _spec(path: Path, value: ValueInfoProto, dims: Sequence[Dim] | None) -> Tens
     shape = tuple(dim for dim in dims or () if not isinstance(dim, str))
     dtype = numpy_dtype(value.type.tensor_type.elem_type)
     if dtype is None:
-        raise UserError(f"{path}: input '{value.name}' holds strings or untyped elements, which cannot be compiled")
+        raise UserError(
+            f"{path}: input '{value.name}' holds strings, complex numbers or untyped elements, which cannot be compiled"
+        )
     if any(bounds(dim)[0] < 0 for dim in shape):
         raise UserError(f"{path}: input '{value.name}' of shape {_written(shape)} has negative dimensions")
     return TensorSpec(value.name, shape, dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,6 +13,9 @@ from control_flow_models import BOOL, FLOAT, INT64, body, value
 from onnx import FunctionProto, NodeProto, helper, numpy_helper
 from onnx_models import import_model
 
+from benchmarks.backend_tests import cases
+from benchmarks.mutations import judge
+from tilewright.compiler.frontends.onnx import import_onnx
 from tilewright.errors import UserError
 
 node = helper.make_node
@@ -109,3 +113,68 @@ def test_malformed_models_are_refused_at_once(case: str) -> None:
         import_model(made)
     assert time.perf_counter() - start < 20
     assert "\n" not in str(refusal.value)
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """Return a field of a protobuf message that holds bytes."""
+    length, size = bytearray(), len(data)
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    return bytes([number << 3 | 2, *length, size]) + data
+
+
+def _import_bytes(data: bytes, folder: Path) -> None:
+    path = folder / "model.onnx"
+    path.write_bytes(data)
+    import_onnx(path)
+
+
+def test_bodies_in_bodies_without_end(tmp_path: Path) -> None:
+    graph = b""
+    for _ in range(10_000):
+        branch = _field(1, b"then_branch") + _field(6, graph)
+        graph = _field(1, _field(4, b"If") + _field(5, branch))
+    data = model([node("Neg", ["x"], ["y"])]).SerializeToString() + _field(7, graph)
+    with pytest.raises(UserError, match="not an ONNX file, or a truncated one"):
+        _import_bytes(data, tmp_path)
+
+
+def test_bodies_in_bodies(tmp_path: Path) -> None:
+    inner = body([node("Identity", ["x"], ["h"])], [], [value("h", FLOAT, (2, 3))])
+    for _ in range(11):
+        inner = body([node("If", ["c"], ["h"], then_branch=inner, else_branch=inner)], [], [value("h", FLOAT, (2, 3))])
+    made = model([node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)])
+    made.graph.input.append(value("c", BOOL))
+    start = time.perf_counter()
+    with pytest.raises(UserError, match="more than 1000"):
+        _import_bytes(made.SerializeToString(), tmp_path)
+    assert time.perf_counter() - start < 20
+
+
+def test_sizes_of_zero(tmp_path: Path) -> None:
+    made = model([node("Reshape", ["x", "s"], ["h"], allowzero=1), node("MatMul", ["h", "w"], ["y"])], shape=(0, 3))
+    weight = np.ones((0, 2), np.float32)
+    made.graph.initializer.extend(
+        [numpy_helper.from_array(np.array([3, 0]), "s"), numpy_helper.from_array(weight, "w")]
+    )
+    made.graph.output[0].CopyFrom(value("y", FLOAT, (3, 2)))
+    imported = import_model(made)
+    assert imported.signature.outputs[0].shape == (3, 2)
+
+
+@pytest.mark.parametrize("input_type", [FLOAT, 14])
+def test_complex_numbers(input_type: int) -> None:
+    made = model([node("Identity", ["x" if input_type == 14 else "w"], ["y"])])
+    made.graph.input[0].CopyFrom(value("x", input_type, (2, 3)))
+    made.graph.initializer.append(numpy_helper.from_array(np.ones((2, 3), np.complex64), "w"))
+    with pytest.raises(UserError, match="holds .*complex numbers"):
+        import_model(made)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_damaged_models_are_taken_or_refused(seed: int, tmp_path: Path) -> None:
+    found = list(cases(["pytorch-operator", "pytorch-converted"]))
+    verdicts = [judge(at, found[at % len(found)], tmp_path, seed) for at in range(100)]
+    assert any(each.kind == "taken" for each in verdicts)
+    assert [each for each in verdicts if each.kind not in ("taken", "refused")] == []
