@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,13 +69,35 @@ class Operand:
     """A matrix per batch, read through its transpose: element [batch, row, column], all logical."""
 
     def __init__(self, buffer: Any, tensor: TensorType, axes: Sequence[int], batch: tuple[int, ...]) -> None:
-        self.view = flat_view(buffer)
+        self.view, self.dtype = flat_view(buffer), "float32"
         strides = [row_major(tensor.shape)[axis] for axis in axes]
         *lead, self.rows, self.columns = logical_shape(tensor, axes)
         *outer, self.row_stride, self.column_stride = strides
         self._batch_strides = [0] * (len(batch) - len(lead)) + [
             0 if size == 1 else stride for size, stride in zip(lead, outer, strict=True)
         ]
+
+    def in_pairs(self, rows: bool) -> Operand | None:
+        """Return the matrix with pairs of rows, else of columns, as its elements; None where memory has no such pairs.
+
+        The two of a pair must be neighbours, the first at an even place.
+        """
+        strides = [self.row_stride, self.column_stride]
+        along, across = strides if rows else reversed(strides)
+        if (
+            along != 1
+            or (self.rows if rows else self.columns) % 2
+            or any(stride % 2 for stride in (across, *self._batch_strides))
+        ):
+            return None
+        made = copy(self)
+        made.view, made.dtype = self.view.pairs(), "int32"
+        made._batch_strides = [stride // 2 for stride in self._batch_strides]
+        if rows:
+            made.rows, made.column_stride = self.rows // 2, self.column_stride // 2
+        else:
+            made.columns, made.row_stride = self.columns // 2, self.row_stride // 2
+        return made
 
     def base(self, batch: Sequence[Expr]) -> Expr:
         """Return where the matrix of a batch begins."""
@@ -102,7 +125,7 @@ class Panels:
         self._base = operand.base(batch)
         if not self.packs:
             return
-        self._panel = T.alloc_buffer((self.blocks, operand.rows, lanes), "float32")
+        self._panel = T.alloc_buffer((self.blocks, operand.rows, lanes), operand.dtype)
         full, rest = divmod(operand.columns, lanes)
         across, down = operand.column_stride, operand.row_stride
         depth = Loop(operand.rows, (down, lanes), ())
@@ -114,7 +137,7 @@ class Panels:
             with T.serial(0, operand.rows) as row:
                 for start, _, width in cut_vectors(rest, lanes, lanes):
                     with lane_loop(width) as lane:
-                        T.buffer_store(self._panel, tirx.const(0.0, "float32"), [full, row, lane + start])
+                        T.buffer_store(self._panel, tirx.const(0, operand.dtype), [full, row, lane + start])
 
     def _copy(self, loops: list[Loop], block: int) -> None:
         rows, across = self.operand.rows, self.operand.column_stride

@@ -15,13 +15,14 @@ from ..access import load
 from ..bindings import Bindings
 from ..folds import MAXIMUM, SUM, fold_run
 from ..kernel import Kernel, balanced, starts, unrolled_loop
-from ..low_precision import store_element
+from ..low_precision import LowBuffer, dot, store_element
 from ..scalar import evaluate
 from ..transcendental import exp_nonpositive
 from ..vectors import lane_loop, powers_of_two
 from .attention_operands import Operand, Panels, Shapes, cut_vectors, operand_axes
+from .attention_pairs import PairedValues, depth_in_pairs, multiplies_all_pairs
 from .matmul import unravel
-from .register_tile import RegisterTile, multiplies_by_lane
+from .register_tile import RegisterTile, multiplies_by_lane, multiply_add
 
 Expr = Any
 #: Tiles of rows as (first row, rows, how many).
@@ -56,10 +57,16 @@ class RowWriter:
             Operand(buffer, tensor, axes, shapes.batch)
             for buffer, tensor, axes in zip(kernel.inputs, work.inputs, operand_axes(work), strict=False)
         )
-        self.q, self.k, self.v = q, Panels(k, self.lanes), Panels(v, self.lanes)
         self.on_scores, self.on_weights = work.inner
         self.guarded = guards_against_nan(self.on_weights)
         self.divided = bool(self.on_weights.steps) and not self.guarded
+        pairs = multiplies_all_pairs(work, target)
+        in_pairs = depth_in_pairs(q, k) if pairs else None
+        self.score_step = dot if in_pairs else multiply_add
+        self.q, k = in_pairs or (q, k)
+        self.k = Panels(k, self.lanes)
+        self.paired_values = pairs and not self.divided and PairedValues.fit(v, self.lanes)
+        self.v = (PairedValues if self.paired_values else Panels)(v, self.lanes)
         split = 2 + self.on_scores.operands
         extra = list(zip(kernel.inputs, work.inputs, strict=True))
         self.score_operands, self.weight_operands = extra[3:split], extra[split : work.anchor_arity]
@@ -108,6 +115,9 @@ class RowWriter:
         """Make the buffers of a block. A row of scores has a vector too many: rows in one cache set would collide."""
         self.scores = T.alloc_buffer((rows, (vectors + 1) * self.lanes), "float32")
         self.scale = T.alloc_buffer((rows,), "float32")
+        if self.paired_values:
+            self.rounded = LowBuffer(T.alloc_buffer((rows, (vectors + 1) * self.lanes), "uint16"), "bfloat16")
+            self.rounded_pairs = self.rounded.pairs()
 
     def score_tiles(self, tiles: Tiles, origin: Expr, keys: int) -> None:
         """Emit the scores of a block against keys from vector ``origin`` on; past the last key, minus infinity."""
@@ -132,10 +142,10 @@ class RowWriter:
 
     def _score_tile(self, local: Expr, rows: int, origin: Expr, block: Expr, vectors: int, reach: int) -> None:
         """Emit the scores of ``rows`` rows and ``vectors`` vectors of keys, ``reach`` lanes of each."""
-        sums = RegisterTile(rows, vectors, self.lanes)
+        sums = RegisterTile(rows, vectors, self.lanes, step=self.score_step)
         self._product(
             sums,
-            self.shapes.depth,
+            self.q.columns,
             lambda at, k: self.q.element(self.base, self.row + local + at, k),
             lambda at, k, lane: self.k.vector(origin + block + at, k, lane),
             self.by_lane and self.q.column_stride == 1,
@@ -178,6 +188,8 @@ class RowWriter:
             bindings = Bindings()
             value = bindings.bind(self.scores[at, column] - top)
             T.buffer_store(self.scores, bindings.close(exp_nonpositive(bindings, value)), [at, column])
+            if self.paired_values:
+                store_element(self.rounded, self.scores[at, column], [at, column])
             return self.scores[at, column]
 
         return fold_run(SUM, width, self.lanes, "float32", exponential)
@@ -220,12 +232,14 @@ class RowWriter:
     def _value_tile(
         self, local: Expr, rows: int, block: Expr, vectors: int, first_key: Expr, keys: int, store: Any
     ) -> None:
-        sums = RegisterTile(rows, vectors, self.lanes)
+        step, width = (dot, 2) if self.paired_values else (multiply_add, 1)
+        weights = self.rounded_pairs if self.paired_values else self.scores
+        sums = RegisterTile(rows, vectors, self.lanes, step=step)
         self._product(
             sums,
-            keys,
-            lambda at, k: self.scores[local + at, k],
-            lambda at, k, lane: self.v.vector(block + at, first_key + k, lane),
+            -(-keys // width),
+            lambda at, k: weights[local + at, k],
+            lambda at, k, lane: self.v.vector(block + at, first_key // width + k, lane),
             self.by_lane,
         )
         store(sums, local, block)

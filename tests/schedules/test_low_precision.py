@@ -178,6 +178,45 @@ def test_winograd_is_not_exact() -> None:
     assert [isinstance(each.inputs[1].layout, WinogradLayout) for each in layouts if each] == [False, True]
 
 
+@RULES
+@given(
+    low=st.sampled_from(["bfloat16", "float16"]),
+    rows=st.sampled_from([1, 12, 33]),
+    keys=st.sampled_from([1, 16, 77, 128]),
+    depth=st.sampled_from([16, 20, 21, 64]),
+    columns=st.sampled_from([16, 21, 64]),
+    chunk=st.sampled_from([0, 64]),
+    target=st.sampled_from(TARGETS),
+    batch_inside=st.booleans(),
+)
+def test_attention(
+    low: str, rows: int, keys: int, depth: int, columns: int, chunk: int, target: Target, batch_inside: bool
+) -> None:
+    """Operands as models keep them, heads inside or outside of the length; the weights are rounded once."""
+    order = (0, 2, 1, 3) if batch_inside else (0, 1, 2, 3)
+    turned = (0, 2, 3, 1) if batch_inside else (0, 1, 3, 2)
+
+    def operand(length: int, size: int) -> TensorType:
+        return TensorType((1, length, 2, size) if batch_inside else (1, 2, length, size), low)
+
+    nothing = PointwiseProgram(1, ())
+    attrs = {"q_axes": order, "k_axes": turned, "v_axes": order, "out_axes": order}
+    inputs = (operand(rows, depth), operand(keys, depth), operand(keys, columns))
+    output = replace(operand(rows, columns), dtype="float32")
+    work = Workload("attention", inputs, (output,), attributes(attrs), 3, None, (nothing, nothing))
+    q, k, v = (array(np.random.default_rng(seed), each) for seed, each in enumerate(inputs))
+    kernel = build_kernel(work, target, {"chunk": chunk})
+    assert kernel is not None
+    (result,) = call(kernel, [bits(each) for each in (q, k, v)], [(output.shape, "float32")], target)
+    wide = [each.astype(np.float64).transpose(order) for each in (q, k, v)]
+    scores = wide[0] @ wide[1].swapaxes(-1, -2)
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    weights = powers / powers.sum(-1, keepdims=True)
+    exact, magnitude = (weights @ each for each in (wide[2], np.abs(wide[2])))
+    allowed = (2.0**-8 if low == "bfloat16" else 1e-5) * magnitude + 1e-5
+    assert (np.abs(result.transpose(order) - exact) <= allowed).all()
+
+
 @pytest.mark.parametrize("low", ["bfloat16", "float16"])
 @pytest.mark.parametrize("target", TARGETS, ids=["host", "portable"])
 def test_rounding_is_to_even_and_keeps_nan_and_infinity(low: str, target: Target) -> None:
