@@ -89,12 +89,14 @@ def kernel_of(function: Function, work: Workload, target: Target) -> tuple[PrimF
     Its operands are the function's, then the constants that are returned with it.
     """
     from ..schedules.generic.fallback import schedule_generic
+    from ..schedules.gpu.fallback import schedule_gpu
 
     kernel = build_kernel(work, target)
     constants: list[Expr] = []
     if kernel is None:
         plain, constants = legalize(function)
-        kernel = schedule_generic(plain, target).with_attr("tilewright.template", "generic")
+        made = schedule_gpu(plain, target) if target.is_gpu else schedule_generic(plain, target)
+        kernel = made.with_attr("tilewright.template", "generic")
     kernel = kernel.without_attr("global_symbol")
     family = dict(work.attrs).get("operator", work.family)
     kernel = kernel.with_attr("tilewright.family", str(family)).with_attr(WORKLOAD, work.to_json())

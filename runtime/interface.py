@@ -12,6 +12,7 @@ OK = 0
 INVALID_ARGUMENT = -1
 OUT_OF_MEMORY = -2
 UNSUPPORTED_CPU = -4
+NO_DEVICE = -6
 
 # DLPack's (code, bits) to numpy's name.
 DTYPES = {

@@ -20,6 +20,7 @@ _FAILURES: dict[int, type[Exception]] = {
     interface.INVALID_ARGUMENT: UserError,
     interface.OUT_OF_MEMORY: MemoryError,
     interface.UNSUPPORTED_CPU: UserError,
+    interface.NO_DEVICE: UserError,
 }
 
 

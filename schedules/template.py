@@ -21,9 +21,11 @@ Build = Callable[[Workload, Target, Knobs], "PrimFunc"]
 ChooseLayouts = Callable[[Workload, Target], Workload]
 Cost = Callable[[Workload, Target], float]
 
+_HOMES = ("generic", "cpu", "gpu")
+_GPU_HOME = "gpu"
+
 #: Element types that a kernel whose epilogue ends in them writes as it would float32.
 BYTES = frozenset({"int8", "uint8"})
-_HOMES = ("generic", "cpu")
 
 #: The architectures whose kernels are C functions over caches and vector registers.
 CPUS = ("x86", "arm", "riscv")
@@ -53,6 +55,7 @@ class Template:
         cost: cycles on one core that the workload, with those layouts, is estimated to take; what templates compete by.
         accuracy: the strictest of ACCURACIES under which the template may be chosen.
         symbolic: whether it takes shapes that only a run knows.
+        home: the folder it lives in: those of "gpu" make threads, all others loops.
     """
 
     name: str
@@ -65,11 +68,13 @@ class Template:
     cost: Cost | None
     accuracy: str
     symbolic: bool
+    home: str
 
     def fits(self, work: Workload, target: Target) -> bool:
         """Return whether family, target, element type and shapes allow this template."""
         return (
             self.family == work.family
+            and (self.home == _GPU_HOME) == target.is_gpu
             and (not self.arch or target.arch in self.arch)
             and self.needs <= target.features
             and (not self.dtypes or self.dtypes.issuperset(_types(work)))
@@ -117,6 +122,7 @@ def template(
             cost,
             accuracy,
             symbolic,
+            build.__module__.split(".")[-2],
         )
         _TEMPLATES.append(row)
         return build

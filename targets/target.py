@@ -49,6 +49,11 @@ class Target:
         """What kernels are compiled to: "llvm" objects, "c" text, ..."""
         return str(dict(self.tvm)["kind"])
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether kernels are made of threads, and a driver runs them."""
+        return self.kind in ("opencl", "cuda")
+
     def lanes(self, dtype: str = "float32") -> int:
         """Return how many elements of this type a vector register holds, at least 1."""
         bits = _BITS.get(dtype) or int("".join(each for each in dtype if each.isdigit()))

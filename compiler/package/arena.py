@@ -11,7 +11,7 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .lowering import aligned
+from .lowering import ALIGNMENT, aligned
 
 
 @dataclass(frozen=True)
@@ -27,29 +27,29 @@ class Lifetime:
         return self.first <= other.last and other.first <= self.last
 
 
-def place(values: Sequence[Lifetime]) -> tuple[list[int], int]:
-    """Return the offset of each value, a multiple of 64, and the bytes of the whole block."""
+def place(values: Sequence[Lifetime], alignment: int = ALIGNMENT) -> tuple[list[int], int]:
+    """Return the offset of each value, a multiple of the alignment, and the bytes of the whole block."""
     numbers = range(len(values))
-    fullness = {step: _live(values, step) for step in {value.first for value in values}}
+    fullness = {step: _live(values, step, alignment) for step in {value.first for value in values}}
     fullest = [max(full for step, full in fullness.items() if value.first <= step <= value.last) for value in values]
     orders = (
         sorted(numbers, key=lambda each: (-values[each].size, values[each].first, each)),
         sorted(numbers, key=lambda each: (-fullest[each], -values[each].size, each)),
         sorted(numbers, key=lambda each: (values[each].first, each)),
     )
-    return min((_place_in(values, order) for order in orders), key=lambda placed: placed[1])
+    return min((_place_in(values, order, alignment) for order in orders), key=lambda placed: placed[1])
 
 
-def lower_bound(values: Sequence[Lifetime]) -> int:
+def lower_bound(values: Sequence[Lifetime], alignment: int = ALIGNMENT) -> int:
     """Return the most bytes that live in one step: no plan needs less."""
-    return max((_live(values, step) for step in {value.first for value in values}), default=0)
+    return max((_live(values, step, alignment) for step in {value.first for value in values}), default=0)
 
 
-def _live(values: Sequence[Lifetime], step: int) -> int:
-    return sum(aligned(value.size) for value in values if value.first <= step <= value.last)
+def _live(values: Sequence[Lifetime], step: int, alignment: int) -> int:
+    return sum(aligned(value.size, alignment) for value in values if value.first <= step <= value.last)
 
 
-def _place_in(values: Sequence[Lifetime], order: Sequence[int]) -> tuple[list[int], int]:
+def _place_in(values: Sequence[Lifetime], order: Sequence[int], alignment: int) -> tuple[list[int], int]:
     offsets = [0] * len(values)
     placed: list[int] = []
     end = 0
@@ -60,8 +60,8 @@ def _place_in(values: Sequence[Lifetime], order: Sequence[int]) -> tuple[list[in
             if value.meets(values[other]):
                 if offset + value.size <= offsets[other]:
                     break
-                offset = max(offset, aligned(offsets[other] + values[other].size))
+                offset = max(offset, aligned(offsets[other] + values[other].size, alignment))
         offsets[index] = offset
         insort(placed, index, key=lambda each: offsets[each])
-        end = max(end, aligned(offset + value.size))
+        end = max(end, aligned(offset + value.size, alignment))
     return offsets, end

@@ -20,6 +20,7 @@ from ..pipeline import Observer, PhaseEvent
 from .artifact import Artifact, Report, disk_full
 from .calls import Calls
 from .kernels import Kernel, compile_kernels
+from .lowering import ALIGNMENT, DEVICE_ALIGNMENT
 from .plan import KernelFacts, Plan, make_plan
 from .products import PRODUCTS, Planned
 from .read_calls import read_calls
@@ -102,7 +103,7 @@ def _plan(
 
     The first of the variants is the general one.
     """
-    found = [_calls(each.module) for each in variants]
+    found = [_calls(each.module, inside=not target.is_gpu) for each in variants]
     share_weights(found)
     functions = {
         _unique(call.function, number): variant.module[call.function]
@@ -118,7 +119,7 @@ def _plan(
     plans = []
     for number, calls in enumerate(found):
         own = {call.function: facts[_unique(call.function, number)] for call in calls.kernel_calls()}
-        plans.append(make_plan(calls, own))
+        plans.append(make_plan(calls, own, DEVICE_ALIGNMENT if target.is_gpu else ALIGNMENT))
     special = [(variant.fixed, plan) for variant, plan in zip(variants[1:], plans[1:], strict=True)]
     return kernels, templates, join_plans(plans[0], special)
 
@@ -128,8 +129,11 @@ def _unique(function: str, variant: int) -> str:
     return f"{function}_for_{variant}" if variant else function
 
 
-def _calls(module: IRModule) -> Calls:
+def _calls(module: IRModule, inside: bool) -> Calls:
+    """Return a module's calls; ``inside``: without joins and slices that need no kernel, which end at any byte."""
     found = read_calls(module)
+    if not inside:
+        return found
     works = {call.function: _workload(module[call.function]) for call in found.kernel_calls()}
     return place_inside(found, {name: work for name, work in works.items() if work})
 

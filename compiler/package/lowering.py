@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tvm.tirx import AllocBuffer, Buffer, PrimFunc, Stmt, Var
 
 ALIGNMENT = 64
+#: Where parts of a device's memory may begin: what OpenCL drivers ask for at the most.
+DEVICE_ALIGNMENT = 512
 
 #: Allocations up to this size stay on the stack: LLVM keeps most of them in registers.
 STACK_BYTES = 512

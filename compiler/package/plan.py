@@ -146,7 +146,7 @@ class Plan:
     general_steps: int = 0
 
 
-def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:
+def make_plan(found: Calls, kernels: Mapping[str, KernelFacts], alignment: int = ALIGNMENT) -> Plan:
     """Lay out memory for a sequence of kernel calls.
 
     A result that is an output is written straight into the caller's buffer, where later steps read it; outputs that
@@ -155,8 +155,9 @@ def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:
 
     Args:
         kernels: by the function name in the calls.
+        alignment: of values and weights, in bytes.
     """
-    weight_offsets, weight_bytes = _pack([each.size for each in found.weights])
+    weight_offsets, weight_bytes = _pack([each.size for each in found.weights], alignment)
     roots: dict[Value, Place] = {}
     copies: list[tuple[int, Value]] = []
     for index, value in enumerate(found.outputs):
@@ -166,7 +167,7 @@ def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:
             copies.append((index, value))
     scratch = [kernels[call.function].scratch if is_kernel(call) else 0 for call in found.calls]
     in_arena, lifetimes = _lifetimes(found, kernels, scratch, roots)
-    offsets, arena_bytes = place(lifetimes)
+    offsets, arena_bytes = place(lifetimes, alignment)
     roots.update((value, Place(ARENA, offsets[index])) for value, index in in_arena.items())
     places = _Places(found, roots, weight_offsets)
     steps, turns = _steps(found, kernels, places, iter(offsets[len(set(in_arena.values())) :]), scratch)
@@ -178,17 +179,17 @@ def make_plan(found: Calls, kernels: Mapping[str, KernelFacts]) -> Plan:
         tuple(weight_offsets),
         weight_bytes,
         arena_bytes,
-        lower_bound(lifetimes),
+        lower_bound(lifetimes, alignment),
     )
 
 
-def _pack(sizes: Sequence[int]) -> tuple[list[int], int]:
+def _pack(sizes: Sequence[int], alignment: int) -> tuple[list[int], int]:
     offsets = []
     end = 0
     for size in sizes:
-        offsets.append(aligned(end))
+        offsets.append(aligned(end, alignment))
         end = offsets[-1] + size
-    return offsets, aligned(end, ALIGNMENT)
+    return offsets, aligned(end, alignment)
 
 
 class _Places:

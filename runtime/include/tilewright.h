@@ -31,7 +31,9 @@ enum {
   TILEWRIGHT_OUT_OF_MEMORY = -2,
   TILEWRIGHT_KERNEL_FAILED = -3,   /* a step of the plan failed; the sentence names it */
   TILEWRIGHT_UNSUPPORTED_CPU = -4, /* the library uses instructions this CPU does not have */
-  TILEWRIGHT_BUSY = -5             /* the instance is running in another thread */
+  TILEWRIGHT_BUSY = -5,            /* the instance is running in another thread */
+  TILEWRIGHT_NO_DEVICE = -6,       /* no driver, or no device that the library was compiled for */
+  TILEWRIGHT_DEVICE_FAILED = -7    /* the device's driver refused something; the sentence has its code */
 };
 
 /* The element type, as DLPack's DLDataType: code 0 int, 1 uint, 2 float, 4 bfloat, 6 bool, 10 float8_e4m3fn,

@@ -17,6 +17,7 @@
 
 struct tilewright_instance {
   struct tw_pool* pool;
+  void* device;
   uint8_t* arena;
   void* owned_arena;
   struct tw_shapes shapes;
@@ -100,6 +101,10 @@ int32_t tilewright_create(int32_t num_threads, void* arena, tilewright_instance*
   atomic_flag_clear(&made->running);
   code = tw_shapes_open(&made->shapes) ? REFUSE(TILEWRIGHT_OUT_OF_MEMORY, "no memory for an instance") : TILEWRIGHT_OK;
   if (!code) code = provide_arena(made, arena);
+  if (!code && tw_plan.driver) {
+    code = tw_plan.driver->open(&made->device, (struct tw_words){create_error, sizeof create_error});
+    threads = 1;
+  }
   if (!code && !(made->pool = tw_pool_create(threads))) {
     code = REFUSE(TILEWRIGHT_OUT_OF_MEMORY, "could not start %" PRId32 " threads", threads);
   }
@@ -114,6 +119,7 @@ int32_t tilewright_create(int32_t num_threads, void* arena, tilewright_instance*
 void tilewright_free(tilewright_instance* instance) {
   if (!instance) return;
   if (found_busy == instance) found_busy = NULL;
+  if (instance->device) tw_plan.driver->close(instance->device);
   tw_pool_free(instance->pool);
   free(instance->owned_arena);
   tw_shapes_close(&instance->shapes);
@@ -201,6 +207,10 @@ int32_t tw_run_steps(struct tw_run* run, const struct tw_frame* frame, int32_t f
 static int32_t run_plan(tilewright_instance* instance, const struct tw_frame* frame, double* seconds) {
   struct tw_run run = {instance, seconds};
   for (int32_t i = 0; seconds && i < model->num_steps; ++i) seconds[i] = 0;
+  if (instance->device) {
+    const struct tw_words error = {instance->error, sizeof instance->error};
+    return tw_plan.driver->run(instance->device, frame->inputs, frame->outputs, seconds, error);
+  }
   return tw_plan.flow ? tw_plan.flow(&run, frame) : tw_run_steps(&run, frame, 0, model->num_steps);
 }
 

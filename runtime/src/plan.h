@@ -7,6 +7,8 @@
 #include "tilewright.h"
 #pragma GCC visibility pop
 
+#include "device.h"
+
 /* Where the operands of one run lie. */
 struct tw_frame {
   const void* const* inputs;
@@ -40,7 +42,7 @@ typedef int32_t (*tw_flow)(struct tw_run* run, const struct tw_frame* frame);
 
 struct tw_plan {
   tilewright_model model;
-  const tw_step* steps;            /* model.num_steps of them */
+  const tw_step* steps;            /* model.num_steps of them; NULL where a driver runs them */
   const char* const* cpu_features; /* in Linux's spelling, NULL at the end */
   const uint8_t* weights;
   tw_flow flow;                    /* NULL for every step once, in order */
@@ -50,6 +52,8 @@ struct tw_plan {
   int32_t computes_sizes; /* whether steps write some of the sizes */
   /* The dimensions of all inputs, then of all outputs; until what steps write is found, bounds of what depends on it. */
   void (*find_dims)(const int64_t* sizes, int64_t* dims, int found);
+  const struct tw_driver* driver; /* of the device that runs the plan; NULL for this CPU */
+  const struct tw_device_plan* device;
 };
 
 extern const struct tw_plan tw_plan;

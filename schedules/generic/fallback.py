@@ -44,13 +44,13 @@ def schedule_generic(function: PrimFunc, target: Target) -> PrimFunc:
     """
     module = tvm.IRModule({"main": function.with_attr("global_symbol", "main").with_attr("tirx.noalias", True)})
     schedule = s_tir.Schedule(module)
-    _inline_producers(schedule)
-    for name in _block_names(schedule):
-        schedule = _attempt(schedule, partial(_schedule_block, name=name, target=target))
+    inline_producers(schedule)
+    for name in block_names(schedule):
+        schedule = attempt(schedule, partial(_schedule_block, name=name, target=target))
     return schedule.mod["main"]
 
 
-def _attempt(schedule: Schedule, step: Callable[[Schedule], None]) -> Schedule:
+def attempt(schedule: Schedule, step: Callable[[Schedule], None]) -> Schedule:
     """Return the schedule after a step, or as it was when the step is not possible."""
     trial = schedule.copy()
     try:
@@ -60,17 +60,18 @@ def _attempt(schedule: Schedule, step: Callable[[Schedule], None]) -> Schedule:
     return trial
 
 
-def _block_names(schedule: Schedule) -> list[str]:
+def block_names(schedule: Schedule) -> list[str]:
+    """Return the names of all blocks, in order."""
     root = schedule.get_sblock("root")
     return [schedule.get(block).name_hint for block in schedule.get_child_blocks(root)]
 
 
-def _inline_producers(schedule: Schedule) -> None:
+def inline_producers(schedule: Schedule) -> None:
     """Inline spatial blocks into their consumers: all that are cheap, the others where one spatial block reads them."""
-    for name in _block_names(schedule):
+    for name in block_names(schedule):
         block = schedule.get_sblock(name)
         consumers = schedule.get_consumers(block)
-        once = len(consumers) == 1 and not _reduction_axes(schedule.get(consumers[0]))
+        once = len(consumers) == 1 and not reduction_axes(schedule.get(consumers[0]))
         if consumers and (once or _is_cheap(schedule.get(block))):
             try:
                 schedule.compute_inline(block)
@@ -93,7 +94,8 @@ def _nodes(root: Any) -> list[Any]:
     return found
 
 
-def _reduction_axes(block: Block) -> list[int]:
+def reduction_axes(block: Block) -> list[int]:
+    """Return which of a block's axes are summed over."""
     return [at for at, axis in enumerate(block.iter_vars) if axis.iter_type == tirx.IterVar.CommReduce]
 
 
@@ -103,7 +105,7 @@ def _schedule_block(schedule: Schedule, name: str, target: Target) -> None:
     statement = schedule.get(block)
     if len(loops) != len(statement.iter_vars) or not loops:
         return
-    reduction = _reduction_axes(statement)
+    reduction = reduction_axes(statement)
     spatial = [loop for at, loop in enumerate(loops) if at not in reduction]
     reduced = [loops[at] for at in reduction]
     steps = math.prod([_extent(schedule, loop) for loop in loops])

@@ -27,6 +27,8 @@ class Dialect:
         load: a vector from consecutive elements, from (lanes, pointer); None for a language without vectors.
         store: the statement that stores one, from (lanes, value, pointer).
         words: words that names must not be, besides C's.
+        long_suffix: what ends a 64-bit literal.
+        restrict: the word for a pointer that shares nothing with others.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Dialect:
     load: Callable[[int, str], str] | None = None
     store: Callable[[int, str, str], str] | None = None
     words: frozenset[str] = frozenset()
+    long_suffix: str = "LL"
+    restrict: str = "restrict"
 
     def type_name(self, dtype: str) -> str:
         """Return the name of a type, vectors included. Raises KeyError for one that the language lacks."""

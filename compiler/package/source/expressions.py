@@ -202,10 +202,12 @@ def _int(printer: Printer, expr: Expr) -> str:
     value, dtype = int(expr.value), dtype_of(expr)
     if dtype == "int64":
         # The most negative number has no literal of its own.
-        return f"({value + 1}LL - 1)" if value == -(1 << 63) else f"{value}LL" if value >= 0 else f"({value}LL)"
+        long = printer.dialect.long_suffix
+        least = value == -(1 << 63)
+        return f"({value + 1}{long} - 1)" if least else f"{value}{long}" if value >= 0 else f"({value}{long})"
     if dtype == "int32" and value == -(1 << 31):
         return f"({value + 1} - 1)"
-    suffix = {"uint64": "ULL", "uint32": "u"}.get(dtype, "")
+    suffix = {"uint64": f"U{printer.dialect.long_suffix}", "uint32": "u"}.get(dtype, "")
     return f"({value})" if value < 0 else f"{value}{suffix}"
 
 

@@ -44,27 +44,10 @@ def print_kernel(function: PrimFunc, symbol: str, dialect: Dialect, stack_bytes:
 
     Raises UserError for what the language cannot say.
     """
-    writer = _Writer(dialect, symbol, stack_bytes)
-    stored = _stored(function.body)
-    parameters = []
-    for each in function.params:
-        name = writer.names.fresh(str(each.name))
-        if is_symbol(each):
-            writer.known[each] = name
-            parameters.append((f"{writer.type_name('int64')} {name}", name))
-            continue
-        held = str(each.dtype)
-        writer.views[each] = (name, held)
-        const = "" if str(each.name) in stored else "const "
-        parameters.append((f"{_memory(dialect, 'global')}{const}{writer.type_name(held)}* restrict {name}", name))
+    writer = Writer(dialect, symbol, stack_bytes)
+    parameters = writer.parameters(function)
     writer.statement(function.body)
-    if writer.used_scratch:
-        parameters.append((f"{_memory(dialect, 'global')}{writer.type_name('uint8')}* restrict {_SCRATCH}", _SCRATCH))
-    body = "\n".join(writer.lines)
-    unused = "".join(f"  (void){name};\n" for _, name in parameters if not _mentions(body, name))
-    listed = ", ".join(text for text, _ in parameters) or "void"
-    source = f"{dialect.kernel} {symbol}({listed}) {{\n{unused}{body}\n}}\n"
-    return Text(source, writer.used_scratch, frozenset(writer.used_bits), writer.launch)
+    return Text(writer.definition(symbol, parameters), writer.used_scratch, frozenset(writer.used_bits), writer.launch)
 
 
 def _memory(dialect: Dialect, scope: str) -> str:
@@ -111,12 +94,13 @@ def _source_of(declaration: Any) -> Any:
     return data.args[0] if is_buffer else None
 
 
-class _Writer(Printer):
+class Writer(Printer):
     """Prints statements.
 
     Attributes:
         used_scratch: bytes of scratch that allocations took.
         launch: threads of each dimension.
+        in_threads: whether what is printed runs in many threads, which share no scratch.
     """
 
     def __init__(self, dialect: Dialect, kernel: str, stack_bytes: int) -> None:
@@ -125,6 +109,39 @@ class _Writer(Printer):
         self.used_scratch = 0
         self.stack_bytes = stack_bytes
         self.launch: dict[str, int] = {}
+        self.in_threads = False
+
+    def parameters(self, function: PrimFunc) -> list[tuple[str, str]]:
+        """Name the parameters; return the declaration and the name of each."""
+        stored = _stored(function.body)
+        found = []
+        for each in function.params:
+            name = self.names.fresh(str(each.name))
+            if is_symbol(each):
+                self.known[each] = name
+                found.append((f"{self.type_name('int64')} {name}", name))
+                continue
+            held = str(each.dtype)
+            self.views[each] = (name, held)
+            const = "" if str(each.name) in stored else "const "
+            found.append((self._pointer(f"{const}{self.type_name(held)}", name), name))
+        return found
+
+    def definition(self, symbol: str, parameters: list[tuple[str, str]], scratch: bool | None = None) -> str:
+        """Return the function whose body has been printed.
+
+        Args:
+            scratch: whether it takes scratch; None for where it used some.
+        """
+        if self.used_scratch if scratch is None else scratch:
+            parameters = [*parameters, (self._pointer(self.type_name("uint8"), _SCRATCH), _SCRATCH)]
+        body = "\n".join(self.lines)
+        unused = "".join(f"  (void){name};\n" for _, name in parameters if not _mentions(body, name))
+        listed = ", ".join(text for text, _ in parameters) or "void"
+        return f"{self.dialect.kernel} {symbol}({listed}) {{\n{unused}{body}\n}}\n"
+
+    def _pointer(self, kind: str, name: str) -> str:
+        return f"{_memory(self.dialect, 'global')}{kind}* {self.dialect.restrict} {name}"
 
     def statement(self, statement: Stmt) -> None:
         """Print a statement."""
@@ -150,7 +167,7 @@ class _Writer(Printer):
         name = self.names.fresh(str(buffer.name))
         self.views[buffer] = (name, dtype)
         kind = self.type_name(dtype)
-        if size <= self.stack_bytes or scope in ("shared", "local"):
+        if size <= self.stack_bytes or scope in ("shared", "local") or self.in_threads:
             self.line(f"{_memory(self.dialect, scope if scope == 'shared' else 'local')}{kind} {name}[{elements}];")
             return
         word = _memory(self.dialect, "global")
@@ -158,12 +175,12 @@ class _Writer(Printer):
         self.used_scratch = aligned(self.used_scratch + size)
 
 
-def _sequence(writer: _Writer, statement: Stmt) -> None:
+def _sequence(writer: Writer, statement: Stmt) -> None:
     for each in statement.seq:
         writer.statement(each)
 
 
-def _for(writer: _Writer, loop: Any) -> None:
+def _for(writer: Writer, loop: Any) -> None:
     kind = writer.type_name(dtype_of(loop.loop_var))
     begin, extent = writer.expression(loop.min), writer.expression(loop.extent)
     name = writer.names.fresh(str(loop.loop_var.name))
@@ -172,7 +189,7 @@ def _for(writer: _Writer, loop: Any) -> None:
     writer.block(f"for ({kind} {name} = {begin}; {name} < {end}; ++{name}) {{", loop.body)
 
 
-def _while(writer: _Writer, loop: Any) -> None:
+def _while(writer: Writer, loop: Any) -> None:
     writer.line("for (;;) {")
     writer.depth += 1
     writer.line(f"if (!({writer.expression(loop.condition)})) break;")
@@ -181,7 +198,7 @@ def _while(writer: _Writer, loop: Any) -> None:
     writer.line("}")
 
 
-def _if(writer: _Writer, statement: Any) -> None:
+def _if(writer: Writer, statement: Any) -> None:
     condition = writer.expression(statement.condition)
     otherwise = statement.else_case
     writer.block(f"if ({condition}) {{", statement.then_case, "}" if otherwise is None else "} else {")
@@ -192,14 +209,14 @@ def _if(writer: _Writer, statement: Any) -> None:
         writer.line("}")
 
 
-def _bind(writer: _Writer, statement: Any) -> None:
+def _bind(writer: Writer, statement: Any) -> None:
     value = writer.expression(statement.value)
     name = writer.names.fresh(str(statement.var.name))
     writer.line(f"const {writer.type_name(dtype_of(statement.var))} {name} = {value};")
     writer.known[statement.var] = name
 
 
-def _store(writer: _Writer, statement: Any) -> None:
+def _store(writer: Writer, statement: Any) -> None:
     (index,) = statement.indices
     name, held = writer.views[statement.buffer]
     value = writer.expression(statement.value)
@@ -215,7 +232,7 @@ def _store(writer: _Writer, statement: Any) -> None:
     writer.line(f"{name}[{writer.expression(index)}] = {value};")
 
 
-def _view(writer: _Writer, declaration: Any) -> None:
+def _view(writer: Writer, declaration: Any) -> None:
     source = _source_of(declaration)
     buffer = declaration.buffer
     if source is None:
@@ -227,7 +244,7 @@ def _view(writer: _Writer, declaration: Any) -> None:
     writer.views[buffer] = (name, held)
 
 
-def _attribute(writer: _Writer, statement: Any) -> None:
+def _attribute(writer: Writer, statement: Any) -> None:
     if statement.attr_key == "thread_extent":
         tag = str(statement.node.thread_tag)
         if tag not in writer.dialect.threads:
@@ -237,7 +254,7 @@ def _attribute(writer: _Writer, statement: Any) -> None:
     writer.statement(statement.body)
 
 
-def _evaluate(writer: _Writer, statement: Any) -> None:
+def _evaluate(writer: Writer, statement: Any) -> None:
     if not hasattr(statement.value, "op"):
         return  # a constant: what is left of a statement that did nothing
     text = writer.expression(statement.value)
@@ -245,7 +262,7 @@ def _evaluate(writer: _Writer, statement: Any) -> None:
         writer.line(f"{text};")
 
 
-_STATEMENTS: dict[str, Callable[[_Writer, Any], None]] = {
+_STATEMENTS: dict[str, Callable[[Writer, Any], None]] = {
     "SeqStmt": _sequence,
     "For": _for,
     "While": _while,
