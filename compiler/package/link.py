@@ -38,7 +38,7 @@ LINK_FLAGS = (
     "-shared", "-pthread", "-Wl,--version-script=exports.map", "-Wl,-z,defs", "-Wl,-z,now", "-Wl,-z,noexecstack",
     "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-s",
 )  # fmt: skip
-LIBRARIES = ("-lm",)
+LIBRARIES = ("-lm", "-ldl")
 _RELOCATABLE_FLAGS = ("-r", "-nostdlib", "-Wl,--build-id=none")
 
 
@@ -51,22 +51,27 @@ class Parts:
         name: the model's name, a C identifier.
         objects: the kernels' object files, relative to the folder.
         toolchain: the compiler and the archiver.
+        drivers: further C files of the runtime, for a device.
     """
 
     folder: Path
     name: str
     objects: tuple[str, ...]
     toolchain: Toolchain
+    drivers: tuple[str, ...] = ()
 
 
 #: From parts to the finished file or folder, by the name of the format.
 FORMATS: Registry[Callable[[Parts], Path]] = Registry("format")
 
 
-def copy_runtime(folder: Path) -> list[str]:
-    """Copy the runtime's sources and header into a folder; return the names of the C files."""
+def copy_runtime(folder: Path, drivers: Sequence[str] = ()) -> list[str]:
+    """Copy the runtime's sources and header into a folder, with some drivers; return the names of the C files."""
     root = resources.files(f"{__package__.split('.')[0]}.runtime")
     files = [*root.joinpath("src").iterdir(), root.joinpath("include", "tilewright.h")]
+    if drivers:
+        devices = root.joinpath("devices").iterdir()
+        files += [each for each in devices if each.name in drivers or each.name.endswith(".h")]
     for file in files:
         (folder / file.name).write_bytes(file.read_bytes())
     return sorted(file.name for file in files if file.name.endswith(".c"))
@@ -75,7 +80,7 @@ def copy_runtime(folder: Path) -> list[str]:
 @FORMATS.register("so")
 def link_shared(parts: Parts) -> Path:
     """Link one shared library that exports the documented functions and nothing else."""
-    sources = [*copy_runtime(parts.folder), "plan.c", "data.S"]
+    sources = [*copy_runtime(parts.folder, parts.drivers), "plan.c", "data.S"]
     (parts.folder / "exports.map").write_text(exports(FUNCTIONS))
     library = f"{parts.name}.so"
     inputs = _response_file(parts.folder, parts.objects)
@@ -107,8 +112,9 @@ def link_static(parts: Parts) -> Path:
 def write_project(parts: Parts) -> Path:
     """Write everything that the shared library is linked from, with a Makefile and a CMakeLists.txt."""
     product = _product(parts)
-    sources = [*copy_runtime(product), "plan.c", "data.S"]
-    for file in ("plan.c", "data.S", "weights.bin", "manifest.bin"):
+    sources = [*copy_runtime(product, parts.drivers), "plan.c", "data.S"]
+    program = ("program.bin",) if parts.drivers else ()
+    for file in ("plan.c", "data.S", "weights.bin", "manifest.bin", *program):
         shutil.move(parts.folder / file, product / file)
     for file in parts.objects:
         (product / file).parent.mkdir(exist_ok=True)
@@ -133,7 +139,7 @@ def _product(parts: Parts) -> Path:
 
 
 def _relocatable(parts: Parts, path: Path) -> None:
-    sources = [*copy_runtime(parts.folder), "plan.c", "data.S"]
+    sources = [*copy_runtime(parts.folder, parts.drivers), "plan.c", "data.S"]
     # One by one: zig writes no objects of several sources.
     for source in sources:
         _run(parts, [*parts.toolchain.cc, *COMPILE_FLAGS, f"-DTILEWRIGHT_MODEL={parts.name}", "-c", source])

@@ -13,11 +13,14 @@ from ...signature import Signature
 from ...targets.target import Target
 from ...targets.toolchain import find_toolchain
 from .bare import BareParts, package_bare
+from .drivers import DRIVERS
 from .emit_c import emit_plan
+from .emit_device import emit_device_plan
 from .kernels import Kernel
 from .link import FORMATS, Parts
 from .manifest import make_manifest
 from .plan import Plan
+from .source.printing import read_printed
 from .weights import LARGE_BYTES, data_assembly, write_weights
 
 
@@ -73,16 +76,36 @@ def _library(target: Target, format: str, wanted: str | None) -> Finish:  # noqa
 
 def _write_sources(planned: Planned, compiler: str) -> dict[str, Any]:
     """Write plan.c, data.S, weights.bin and manifest.bin; return the manifest."""
+    target = planned.target
+    source = emit_plan(planned.plan, planned.name, target.name, target.features, planned.signature)
+    return _write_data(planned, compiler, source)
+
+
+def _write_data(planned: Planned, compiler: str, source: str, program: str = "") -> dict[str, Any]:
     root, plan, target = planned.root, planned.plan, planned.target
-    source = emit_plan(plan, planned.name, target.name, target.features, planned.signature)
     (root / "plan.c").write_text(source, encoding="utf-8")
     weights = write_weights(plan, root / "weights.bin")
     hashes = {"weights": weights, "plan": hashlib.sha256(source.encode()).hexdigest()}
     manifest = planned.manifest(compiler, hashes)
     (root / "manifest.bin").write_bytes(section_bytes(manifest))
     large = target.arch == "x86" and plan.weight_bytes > LARGE_BYTES
-    (root / "data.S").write_text(data_assembly("weights.bin", "manifest.bin", HEADER_BYTES, large=large))
+    (root / "data.S").write_text(data_assembly("weights.bin", "manifest.bin", HEADER_BYTES, large=large, program=program))
     return manifest
+
+
+def _device(target: Target, format: str, wanted: str | None) -> Finish:  # noqa: A002
+    link, toolchain, driver = FORMATS[format], find_toolchain(target, wanted), DRIVERS[target.kind]
+
+    def finish(planned: Planned) -> tuple[Path, dict[str, Any]]:
+        root = planned.root
+        kernels = {kernel.symbol: read_printed(kernel.path) for kernel in planned.kernels.values()}
+        program = driver.program(list(kernels.values()), target)
+        (root / "program.bin").write_bytes(program)
+        facts = (planned.plan, planned.name, target.name, planned.signature)
+        manifest = _write_data(planned, toolchain.version, emit_device_plan(*facts, kernels, driver, len(program)), "program.bin")
+        return link(Parts(root, planned.name, (), toolchain, driver.sources)), manifest
+
+    return finish
 
 
 def _bare(target: Target, format: str, wanted: str | None) -> Finish:  # noqa: A002
@@ -99,4 +122,8 @@ def _bare(target: Target, format: str, wanted: str | None) -> Finish:  # noqa: A
 
 
 #: What prepares the finish of a format, by the kind of target; what is missing is told before any kernel is compiled.
-PRODUCTS: Mapping[str, Callable[[Target, str, str | None], Finish]] = {"llvm": _library, "c": _bare}
+PRODUCTS: Mapping[str, Callable[[Target, str, str | None], Finish]] = {
+    "llvm": _library,
+    "c": _bare,
+    "opencl": _device,
+}

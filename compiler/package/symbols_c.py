@@ -96,15 +96,17 @@ class SymbolTable:
     def _flat_dims(self) -> list[int]:
         return [dim for spec in (*self.signature.inputs, *self.signature.outputs) for dim in spec.dims]
 
-    def fields(self) -> str:
+    def fields(self) -> list[str]:
         """Return the initializers of ``struct tw_plan`` for the symbols."""
         if not self.symbols:
-            return ""
-        return (
-            f"    .symbols = symbols,\n    .num_symbols = {len(self.symbols)},\n"
-            f"    .computes_sizes = {int(bool(self.computed))},\n"
-            f"    .find_dims = find_dims,\n    .num_dims = {len(self._flat_dims())},\n"
-        )
+            return []
+        return [
+            ".symbols = symbols",
+            f".num_symbols = {len(self.symbols)}",
+            f".computes_sizes = {int(bool(self.computed))}",
+            ".find_dims = find_dims",
+            f".num_dims = {len(self._flat_dims())}",
+        ]
 
 
 def dim_texts(spec: TensorSpec) -> Sequence[str]:

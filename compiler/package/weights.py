@@ -33,14 +33,15 @@ def write_weights(plan: Plan, path: Path) -> str:
     return digest.hexdigest()
 
 
-def data_assembly(weights: str, manifest: str, manifest_header: int, *, large: bool) -> str:
-    """Return assembly that takes in two files: the weights (``tw_weights``) and the manifest (``tw_manifest``).
+def data_assembly(weights: str, manifest: str, manifest_header: int, *, large: bool, program: str = "") -> str:
+    """Return assembly that takes in files: the weights (``tw_weights``), the manifest (``tw_manifest``), a program.
 
     Args:
         weights: the blob's path relative to where the assembler runs.
         manifest: the path of the manifest's section.
         manifest_header: bytes before the manifest's text in it.
         large: whether the weights go into x86-64's section for large data.
+        program: the file of a device's program (``tw_program``), "" for none.
     """
     section = '.lrodata.tw_weights,"al",%progbits' if large else '.rodata.tw_weights,"a",%progbits'
     return f"""\
@@ -60,5 +61,20 @@ tw_weights:
         .type tw_manifest, %object
 tw_manifest:
         .incbin "{manifest}", {manifest_header}
+{_program(program)}\
         .section .note.GNU-stack,"",%progbits
+"""
+
+
+def _program(file: str) -> str:
+    if not file:
+        return ""
+    return f"""\
+        .section .rodata.tw_program,"a",%progbits
+        .balign 64
+        .globl tw_program
+        .hidden tw_program
+        .type tw_program, %object
+tw_program:
+        .incbin "{file}"
 """
