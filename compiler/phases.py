@@ -63,7 +63,7 @@ def _fuse(module: IRModule, context: PhaseContext) -> IRModule:
 
     if context.optimization < 1:
         return fuse(module, limit=1)
-    if context.optimization >= 2:
+    if context.optimization >= 2 and not context.target.is_gpu:
         lanes = context.target.lanes()
         module, _ = rewrite_to_fixed_point(module, [MergeGroups(lanes), FullRankChannels(lanes)])
     module = join_attention(fuse(module), lambda work: choose_layouts(work, context.target) is not None)

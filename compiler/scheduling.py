@@ -93,6 +93,12 @@ def kernel_of(function: Function, work: Workload, target: Target) -> tuple[PrimF
 
     kernel = build_kernel(work, target)
     constants: list[Expr] = []
+    if target.is_gpu and not work.is_static:
+        raise UserError(
+            "its sizes are known at run time only, which devices do not do: give --input-shapes without ranges"
+        )
+    if kernel is None and target.is_gpu and work.family in _STEP_BY_STEP:
+        raise UserError(f"{work.family} has no kernel for '{target.name}': name a CPU with --target")
     if kernel is None:
         plain, constants = legalize(function)
         made = schedule_gpu(plain, target) if target.is_gpu else schedule_generic(plain, target)
@@ -104,6 +110,9 @@ def kernel_of(function: Function, work: Workload, target: Target) -> tuple[PrimF
     kernel = kernel.with_attr("tilewright.in_place", list(in_place_operands(kernel, work)))
     return kernel, constants
 
+
+#: Families whose steps wait for one another, or follow pointers: a device would run them in one thread.
+_STEP_BY_STEP = frozenset({"recurrent", "tree_ensemble"})
 
 #: What TVM's lowering leaves of operators that it lowers to loops.
 _LOWERED = frozenset({"call_tir"})

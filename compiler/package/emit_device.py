@@ -98,7 +98,8 @@ def _refuse(plan: Plan, name: str, signature: Signature) -> None:
         )
     if plan.turns:
         raise UserError(
-            f"model '{name}' has branches or loops that a run decides, which devices do not do: name a CPU with --target"
+            f"model '{name}' has branches or loops that a run decides, which devices do not do: "
+            "name a CPU with --target"
         )
 
 

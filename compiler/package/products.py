@@ -89,7 +89,9 @@ def _write_data(planned: Planned, compiler: str, source: str, program: str = "")
     manifest = planned.manifest(compiler, hashes)
     (root / "manifest.bin").write_bytes(section_bytes(manifest))
     large = target.arch == "x86" and plan.weight_bytes > LARGE_BYTES
-    (root / "data.S").write_text(data_assembly("weights.bin", "manifest.bin", HEADER_BYTES, large=large, program=program))
+    (root / "data.S").write_text(
+        data_assembly("weights.bin", "manifest.bin", HEADER_BYTES, large=large, program=program)
+    )
     return manifest
 
 
@@ -102,7 +104,9 @@ def _device(target: Target, format: str, wanted: str | None) -> Finish:  # noqa:
         program = driver.program(list(kernels.values()), target)
         (root / "program.bin").write_bytes(program)
         facts = (planned.plan, planned.name, target.name, planned.signature)
-        manifest = _write_data(planned, toolchain.version, emit_device_plan(*facts, kernels, driver, len(program)), "program.bin")
+        manifest = _write_data(
+            planned, toolchain.version, emit_device_plan(*facts, kernels, driver, len(program)), "program.bin"
+        )
         return link(Parts(root, planned.name, (), toolchain, driver.sources)), manifest
 
     return finish

@@ -147,9 +147,14 @@ static int32_t build_source(struct device* d, struct tw_words error) {
   d->program = d->cl.CreateProgramWithSource(d->context, 1, &source, &bytes, &code);
   if (!code) code = d->cl.BuildProgram(d->program, 1, &d->id, plan->options, NULL, NULL);
   if (!code) return TILEWRIGHT_OK;
-  char log[300] = "";
-  if (d->program) d->cl.GetProgramBuildInfo(d->program, d->id, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
-  return FAIL(TILEWRIGHT_DEVICE_FAILED, "'%s' does not compile the kernels: " SAYS " %.300s", d->name, code, log);
+  /* A log is given whole or not at all. */
+  size_t size = 0;
+  if (d->program) d->cl.GetProgramBuildInfo(d->program, d->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
+  char* log = calloc(size + 1, 1);
+  if (log && size) d->cl.GetProgramBuildInfo(d->program, d->id, CL_PROGRAM_BUILD_LOG, size, log, NULL);
+  FAIL(0, "'%s' does not compile the kernels: " SAYS " %.300s", d->name, code, log ? log : "");
+  free(log);
+  return TILEWRIGHT_DEVICE_FAILED;
 }
 
 static int32_t load_program(struct device* d, struct tw_words error) {

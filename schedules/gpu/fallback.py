@@ -1,7 +1,7 @@
 """A schedule for graphics processors of any kernel that no template makes: a thread for each element of a block.
 
-Every step is tried on its own; what a block does not allow is left out. A block that cannot be spread over threads, such
-as a sort, runs in one.
+Every step is tried on its own; what a block does not allow is left out. A block that cannot be spread over threads,
+such as a sort, runs in one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Print a kernel for a device: each nest of threads at its root becomes a function of its own, a launch.
 
-    alloc t; threads { t = f(a) }; threads { b = g(t) }   -->   k_0(a, b, scratch) { t = f(a) }; k_1(a, b, scratch) { ... }
+    alloc t; threads { t = f(a) }; threads { b = g(t) }
+        -->   k_0(a, b, scratch) { t = f(a) }; k_1(a, b, scratch) { b = g(t) }
 
 All functions take all operands, so that the launches of a step share one list. What lies at the root and outside of
 threads is scratch in the arena.
@@ -20,9 +21,6 @@ from .statements import Writer
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
-
-#: Arrays of one thread up to this size; larger ones would leave the registers and fill the device's memory.
-PRIVATE_BYTES = 4096
 
 
 @dataclass(frozen=True)

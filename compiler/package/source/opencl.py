@@ -21,8 +21,8 @@ _HEAD = """\
 #endif
 """
 _WORDS = (
-    "kernel global local constant private read_only write_only half uchar ushort uint ulong image2d_t sampler_t event_t "
-    "barrier select step clamp mix degrees radians sign dot cross length distance normalize any all shuffle"
+    "kernel global local constant private read_only write_only half uchar ushort uint ulong image2d_t sampler_t "
+    "event_t barrier select step clamp mix degrees radians sign dot cross length distance normalize any all shuffle"
 )
 
 OPENCL = Dialect(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Stmt = Any
 _SCRATCH = "scratch"
+#: Arrays of one thread of a device up to this size; larger ones fill the device's memory.
+_PRIVATE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -167,11 +169,13 @@ class Writer(Printer):
         name = self.names.fresh(str(buffer.name))
         self.views[buffer] = (name, dtype)
         kind = self.type_name(dtype)
+        if self.in_threads and size > _PRIVATE_BYTES and scope != "shared":
+            raise self.refuse(f"an array of {size} bytes in every thread")
         if size <= self.stack_bytes or scope in ("shared", "local") or self.in_threads:
             self.line(f"{_memory(self.dialect, scope if scope == 'shared' else 'local')}{kind} {name}[{elements}];")
             return
         word = _memory(self.dialect, "global")
-        self.line(f"{word}{kind}* const {name} = ({word}{kind}*)(void*)({_SCRATCH} + {self.used_scratch});")
+        self.line(f"{word}{kind}* const {name} = ({word}{kind}*)({word}void*)({_SCRATCH} + {self.used_scratch});")
         self.used_scratch = aligned(self.used_scratch + size)
 
 
