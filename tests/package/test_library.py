@@ -216,7 +216,7 @@ def test_a_cpu_without_the_features_is_refused(case: Case, tmp_path: Path) -> No
 
 
 def test_weights_beyond_the_small_code_model(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tilewright.compiler.package.build.LARGE_BYTES", 0)
+    monkeypatch.setattr("tilewright.compiler.package.products.LARGE_BYTES", 0)
     path = make(case).save(tmp_path / "large.so")
     headers = subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, check=True).stdout
     assert ".lrodata" in headers

@@ -78,6 +78,9 @@ TABLES = {
 @pytest.mark.parametrize("name", known_targets())
 def test_the_runtime_knows_every_feature_of_every_target(name: str) -> None:
     target = load_target(name)
+    if target.arch == "c":
+        assert not target.features
+        return
     file, opening = TABLES[target.triple.split("-")[0]]
     text = (SOURCES / file).read_text().split(opening)[1].split("#el")[0]
     assert target.features <= set(re.findall(r'\{"(\w+)", ', text))
