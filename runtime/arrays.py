@@ -95,6 +95,8 @@ class Port:
             )
 
     def _as_array(self, value: Any) -> Array:
+        if type(value) is np.ndarray:
+            return value
         if isinstance(value, np.ndarray):
             return np.asarray(value)
         if hasattr(value, "__dlpack__"):
@@ -124,6 +126,8 @@ class Port:
         raise UserError(f"{self.where} is {self.dtype}, not {array.dtype}; pass x.astype('{self.dtype}')")
 
     def _check_shape(self, array: Array) -> None:
+        if array.shape == self.shape:
+            return
         fits = len(array.shape) == len(self.shape) and all(
             size in (None, own) for size, own in zip(self.shape, array.shape, strict=True)
         )

@@ -61,7 +61,10 @@ class Instance:
 
     def run(self, inputs: Any, outputs: Any, shapes: Any = None) -> None:
         """Run once on arrays of addresses, as :meth:`Library.run`, at the sizes that the inputs' shapes say."""
-        with self._ready() as address:
+        if self._process != os.getpid():
+            self._renew()
+        with self._lock:  # as _ready, whose cost small models feel
+            address = self._open_address()
             if shapes is not None:
                 self.library.set_shapes(address, shapes)
             self.library.run(address, inputs, outputs)
@@ -103,15 +106,18 @@ class Instance:
     def _ready(self) -> Iterator[int]:
         """Hold the lock of this process's instance; yields its address. Raises UserError when it is closed."""
         if self._process != os.getpid():
-            with _renewing:
-                self._renew()
+            self._renew()
         with self._lock:
-            if self._address is None:
-                raise UserError(f"{self.library.path}: the model is closed; load it again")
-            yield self._address
+            yield self._open_address()
+
+    def _open_address(self) -> int:
+        if self._address is None:
+            raise UserError(f"{self.library.path}: the model is closed; load it again")
+        return self._address
 
     def _renew(self) -> None:
         """Make an instance of this process in place of the one that its parent made."""
-        if self._process != os.getpid() and not self.closed:
-            self._release()
-            self._create()
+        with _renewing:
+            if self._process != os.getpid() and not self.closed:
+                self._release()
+                self._create()

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -92,6 +93,7 @@ class Model:
         self._outputs = [Port.of(library.path, "output", spec) for spec in library.outputs]
         self._output_names = [port.name for port in self._outputs]
         self._dynamic = any(None in port.shape for port in (*self._inputs, *self._outputs))
+        self._static_sizes = None if self._dynamic else [port.static_shape for port in self._outputs]
         self._measures = bool(_names(library.outputs) - _names(library.inputs))
 
     def __call__(self, /, *arrays: Any, out: Any = None, **named: Any) -> Outputs:
@@ -230,25 +232,32 @@ class Model:
     def _input_arrays(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> list[Array]:
         if len(arrays) == 1 and isinstance(arrays[0], Mapping) and not named:
             named, arrays = arrays[0], []
+        if len(arrays) == len(self._inputs) and not named:
+            return self._checked([port.input_array(each) for port, each in zip(self._inputs, arrays, strict=True)])
         given = bind(self._inputs, f"{self.path}: its inputs", arrays, named)
         missing = [port.name for port in self._inputs if port.name not in given]
         if missing:
             raise UserError(f"{self.path}: no array is given for input {', '.join(map(repr, missing))}")
-        found = [port.input_array(given[port.name]) for port in self._inputs]
+        return self._checked([port.input_array(given[port.name]) for port in self._inputs])
+
+    def _checked(self, arrays: list[Array]) -> list[Array]:
         if self._check_finite:
-            for port, array in zip(self._inputs, found, strict=True):
+            for port, array in zip(self._inputs, arrays, strict=True):
                 port.check_finite(array)
-        return found
+        return arrays
 
     def _shapes(self, inputs: Sequence[Array]) -> Any:
         """Return the inputs' shapes as the library takes them; None for a model whose shapes are all known."""
         return _shape_pointers(inputs) if self._dynamic else None
 
     def _output_arrays(self, out: Any, inputs: Sequence[Array], shapes: Any) -> list[Array]:
-        known = None if self._dynamic else [port.static_shape for port in self._outputs]
-        sizes = known or self._instance.output_shapes(shapes)
+        sizes = self._static_sizes or self._instance.output_shapes(shapes)
         if out is None:
             return list(map(self._room, range(len(sizes)), sizes))
+        if isinstance(out, np.ndarray) and len(sizes) == 1:
+            buffer = self._outputs[0].output_array(out, sizes[0])
+            self._check_overlap({self._outputs[0].name: buffer}, inputs)
+            return [buffer]
         where = f"{self.path}: its outputs"
         if isinstance(out, Mapping):
             given = bind(self._outputs, where, (), out)
@@ -299,8 +308,13 @@ def load(path: str | Path, threads: int = 0, *, check_finite: bool = False, veri
     return Model(Instance(Library(path, verify), threads), check_finite)
 
 
+@cache
+def _pointers(count: int) -> Any:
+    return ctypes.c_void_p * count
+
+
 def _addresses(arrays: Sequence[Array]) -> Any:
-    return (ctypes.c_void_p * len(arrays))(*(array.__array_interface__["data"][0] for array in arrays))
+    return _pointers(len(arrays))(*(array.__array_interface__["data"][0] for array in arrays))
 
 
 def _names(specs: Sequence[TensorSpec]) -> set[str]:
