@@ -62,12 +62,14 @@ def _inputs(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
     return found | ({"i": np.array([0, 39, -1, 7])} if len(model.graph.input) > 1 else {})
 
 
-def _expected(model: onnx.ModelProto) -> list[NDArray[np.float32]]:
+def _expected(
+    model: onnx.ModelProto, inputs: dict[str, NDArray[np.generic]] | None = None
+) -> list[NDArray[np.float32]]:
     options = onnxruntime.SessionOptions()
     # Optimized, it would round activations to bytes.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    return list(session.run(None, _inputs(model)))
+    return list(session.run(None, inputs or _inputs(model)))
 
 
 @pytest.mark.parametrize("kind", list(_KINDS))
@@ -97,6 +99,25 @@ def test_a_table_that_a_product_reads_is_stored_once(tmp_path: Path) -> None:
         onnx.save(_model("int4", 16, rows=True, zeros=True, lookup=lookup), path)
         sizes[lookup] = tilewright.compile(path).report.weight_bytes
     assert sizes[True] == sizes[False]
+
+
+def test_sizes_that_only_a_run_knows(tmp_path: Path) -> None:
+    model = _model("uint4", 16, rows=True, zeros=True, lookup=True)
+    for at, symbol in ((0, "n"), (1, "s")):
+        for value in (model.graph.input[at], model.graph.output[at]):
+            value.type.tensor_type.shape.dim[0].dim_param = symbol
+    onnx.save(model, tmp_path / "net.onnx")
+    shapes: dict[str, tuple[int | str, ...]] = {"x": ("n<=20", 64), "i": ("s<=9",)}
+    made = tilewright.compile(tmp_path / "net.onnx", input_shapes=shapes).save(tmp_path / "net.so")
+    rng = np.random.default_rng(8)
+    with tilewright.runtime.load(made, threads=2) as library:
+        for rows, indices in ((1, 1), (4, 9), (20, 2)):
+            inputs = {
+                "x": rng.standard_normal((rows, 64)).astype(np.float32),
+                "i": rng.integers(-40, 40, indices),
+            }
+            for found, expected in zip(library(inputs).values(), _expected(model, inputs), strict=True):
+                np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_not_known_stays_floats(tmp_path: Path) -> None:
