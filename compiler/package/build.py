@@ -112,7 +112,7 @@ def _plan(
     }
     (root / _OBJECTS).mkdir()
     kernels = compile_kernels(functions, target, root / _OBJECTS, jobs)
-    facts = {name: _facts(kernels[name], function) for name, function in functions.items()}
+    facts = {name: _facts(kernels[name], function, target) for name, function in functions.items()}
     templates = {
         kernels[each].symbol: _attribute(function, "template", str, "") for each, function in functions.items()
     }
@@ -138,14 +138,16 @@ def _calls(module: IRModule, inside: bool) -> Calls:
     return place_inside(found, {name: work for name, work in works.items() if work})
 
 
-def _facts(kernel: Kernel, function: PrimFunc) -> KernelFacts:
+def _facts(kernel: Kernel, function: PrimFunc, target: Target) -> KernelFacts:
+    """Return what the plan needs of a kernel; pointers of printed kernels are restricted, so nothing lies in place."""
+    in_place = _attribute(function, "in_place", lambda each: tuple(map(int, each)), ()) if target.kind == "llvm" else ()
     return KernelFacts(
         kernel.symbol,
         kernel.scratch,
         _attribute(function, "flops", float, 0.0),
         _attribute(function, "bytes", float, 0.0),
         tuple(parse(str(each.name)) for each in symbols_of_kernel(function)),
-        _attribute(function, "in_place", lambda each: tuple(map(int, each)), ()),
+        in_place,
     )
 
 
