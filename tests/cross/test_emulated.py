@@ -12,6 +12,7 @@ import pytest
 from cross.conftest import MODEL
 from emulation import CPUS, emulator
 
+from tilewright.compiler.api import CompileRequest, compile_model
 from tilewright.runtime.manifest import read_manifest
 from tilewright.targets.database import load_target
 
@@ -52,6 +53,21 @@ def test_a_library_computes_what_onnxruntime_does(name: str, runner: Find, digit
         (expected,) = session.run(None, {session.get_inputs()[0].name: np.load(tmp_path / "x.npy")})
         found = np.fromfile(tmp_path / "y0.bin", np.float32).reshape(expected.shape)
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", ["cortex-a72", "cortex-a7"])
+def test_a_library_in_float16(name: str, runner: Find, tmp_path: Path) -> None:
+    triple = load_target(name).triple
+    emulated = emulator(triple, CPUS[name])
+    artifact = compile_model(CompileRequest(MODEL, name, jobs=1, precision="fp16", strict=True))
+    assert artifact is not None
+    np.full(10, np.nan, np.float32).tofile(tmp_path / "y0.bin")
+    done = run(emulated, runner(triple), artifact.save(tmp_path / "digits.so"), tmp_path, 1)
+    assert done.returncode == 0, done.stderr
+    session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {session.get_inputs()[0].name: np.load(tmp_path / "x.npy")})
+    found = np.fromfile(tmp_path / "y0.bin", np.float32).reshape(expected.shape)
+    assert 0 < np.abs(found - expected).max() <= 3e-3 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(
