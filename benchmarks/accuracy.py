@@ -51,6 +51,7 @@ ROWS = {
     "bf16": Row(0.9995, _LEAST_KEPT, None, {"precision": "bf16"}),
     "int8 weights": Row(0.9995, _LEAST_KEPT, {"method": "weights-only"}),
     "int4 weights": Row(0.0, 0.0, {"method": "weights-only", "bits": 4}),
+    "int4 weights, gptq": Row(0.0, 0.0, {"method": "weights-only", "bits": 4, "rounding": "gptq"}),
     "int8": Row(0.99, _LEAST_KEPT, {"method": "default"}),
 }
 
@@ -141,10 +142,9 @@ def measure(options: argparse.Namespace) -> dict[str, Found]:
     def library(name: str, row: Row) -> Path:
         path = model
         if row.quantize is not None:
-            path = options.out / f"{name.replace(' ', '_')}.onnx"
-            data = str(calibration) if row.quantize["method"] == "default" else None
-            quantize_model(Request(model, path, calibration=data, **row.quantize))
-        made: Path = options.out / f"{name.replace(' ', '_')}.so"
+            path = options.out / f"{name.replace(' ', '_').replace(',', '')}.onnx"
+            quantize_model(Request(model, path, calibration=str(calibration), **row.quantize))
+        made: Path = options.out / f"{name.replace(' ', '_').replace(',', '')}.so"
         tilewright.compile(path, **row.options).save(made)
         return made
 
@@ -161,7 +161,7 @@ def measure(options: argparse.Namespace) -> dict[str, Found]:
 def line(name: str, found: Found) -> str:
     """Return one row as text."""
     return (
-        f"{name:<14}cosine {found.mean_cosine:.5f} (least {found.least_cosine:.5f}), nearest kept "
+        f"{name:<20}cosine {found.mean_cosine:.5f} (least {found.least_cosine:.5f}), nearest kept "
         f"{found.nearest_kept:.1%}, of five {found.five_nearest_in_common:.1%}, order {found.order_kept:.1%}, "
         f"{found.library_bytes / 1e6:.1f} MB, {found.latency * 1e3:.2f} ms"
     )

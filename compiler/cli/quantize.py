@@ -8,7 +8,7 @@ import click
 
 from ...errors import UserError
 from .options import PATH, Word
-from .quantize_options import AUTO, CALIBRATIONS, METHOD_LINES, Percentage, Strength, check_bits
+from .quantize_options import AUTO, CALIBRATIONS, METHOD_LINES, ROUNDINGS, Percentage, Strength, check_bits
 from .state import State, common_options
 from .tables import print_pairs, print_table, progress
 
@@ -54,6 +54,10 @@ Examples:
     help="Weights that share a scale, of weights-only; 0 at 8 bits: those of a channel.",
 )
 @click.option(
+    "--rounding", type=Word("rounding", ROUNDINGS), default="nearest", show_default=True,
+    help="Of weights-only: nearest, or gptq, which needs --calibration.",
+)  # fmt: skip
+@click.option(
     "--smoothing", type=Strength(), default=AUTO, show_default=True, help="Of SmoothQuant: auto, or 0 (none) to 1."
 )
 @click.option(
@@ -81,6 +85,7 @@ def command(
     calibrate: str,
     bits: str,
     group: int,
+    rounding: str,
     smoothing: float | str,
     least_sqnr: float,
     equalize: bool,
@@ -115,6 +120,7 @@ def command(
         best_effort,
         int(bits),
         group,
+        rounding,
         Recipe(
             calibrate, None if smoothing == AUTO else float(smoothing), equalize, not no_bias_correction, least_sqnr
         ),

@@ -23,6 +23,7 @@ METHOD_LINES = {
     "mixed": "int8, but the layers that cost most are left for bfloat16",
 }
 AUTO = "auto"
+ROUNDINGS = ("nearest", "gptq")
 CALIBRATIONS = ("minmax", "entropy", "percentile")
 
 

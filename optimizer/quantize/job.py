@@ -35,6 +35,7 @@ class Request:
         max_drop: by how much the metric may become worse: 0.005 is half a point of an accuracy.
         best_effort: write the best model even where the bound does not hold.
         bits, group: of the weights-only method.
+        rounding: of the weights-only method: "nearest", or "gptq" (with feedback, for inputs like the calibration's).
         latency: compile both models and measure them.
     """
 
@@ -50,6 +51,7 @@ class Request:
     best_effort: bool = False
     bits: int = 8
     group: int = 32
+    rounding: str = "nearest"
     recipe: Recipe = field(default_factory=Recipe)
     latency: bool = False
 

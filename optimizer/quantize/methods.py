@@ -88,7 +88,8 @@ def _reasons(found: Search, what: str) -> tuple[tuple[str, str], ...]:
 def _weights_only(job: Job) -> Result:
     request = job.request
     graph, layers = folded_graph(job.model, request.model)
-    low = quantize_weights(job.model, request.model, request.bits, request.group)
+    samples = job.calibration if request.rounding == "gptq" else ()
+    low = quantize_weights(job.model, request.model, request.bits, request.group, samples)
     return Result(low, graph.finish(), notes=weight_notes(layers, request.bits, request.group))
 
 

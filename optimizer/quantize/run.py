@@ -28,8 +28,9 @@ def quantize_model(request: Request, tell: Tell = lambda what: None) -> Report:
     """
     method = METHODS[request.method]
     check_writable(request.output)
-    if method.needs_data and request.calibration is None:
-        raise UserError(f"method '{request.method}' needs samples: give --calibration with a folder or module:function")
+    if (method.needs_data or request.rounding == "gptq") and request.calibration is None:
+        what = f"method '{request.method}'" if method.needs_data else "rounding by gptq"
+        raise UserError(f"{what} needs samples: give --calibration with a folder or module:function")
     tell("reading")
     model = read_model(request.model)
     specs = input_specs(model)

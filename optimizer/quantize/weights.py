@@ -1,19 +1,22 @@
 """Weights only: weights kept in 8 or 4 bits and multiplied out where they are used; activations stay floats.
 
-Needs no data. Models whose time goes into reading weights run faster, all become smaller.
+Needs no data, but can round better with it. Models whose time goes into reading weights run faster, all become smaller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from ...errors import UserError
+from ..data import Sample
 from ..graph import Array, Graph, at_least_opset
 from .embeddings import LEAST_ELEMENTS, tied_lookups, write_embeddings
+from .feedback import rounded_with_feedback, second_moments
 from .folding import folded_graph
 from .layers import Layer, find_layers
 from .scales import LEAST_SCALE, quantize, weight_scale
@@ -23,7 +26,24 @@ _BLOCKED_OPSET = 21
 _SHRINKS = tuple(np.linspace(1.0, 0.7, 13))
 
 
-def quantize_weights(model: ModelProto, path: Path, bits: int = 8, group: int = 32) -> ModelProto:
+@dataclass(frozen=True)
+class Blocks:
+    """How a product's weights share scales.
+
+    Attributes:
+        group: how many share one, along the product's sums.
+        least: the least integer; the largest is ``-least - 1``.
+        moments: second moments of the product's inputs, for rounding with feedback; None to round to the nearest.
+    """
+
+    group: int
+    least: int
+    moments: Array | None = None
+
+
+def quantize_weights(
+    model: ModelProto, path: Path, bits: int = 8, group: int = 32, samples: Sequence[Sample] = ()
+) -> ModelProto:
     """Return a model with its large weights in few bits.
 
     x -> MatMul(w)  -->  x -> MatMul(DequantizeLinear(w8, scale))
@@ -34,8 +54,11 @@ def quantize_weights(model: ModelProto, path: Path, bits: int = 8, group: int = 
         bits: 8 or 4; convolutions and embeddings that no product reads, which blocks suit badly, keep 8.
         group: how many weights of a product share a scale, along its sums; 0, at 8 bits, for one scale for each output
             channel, as all other layers have.
+        samples: where there are any, weights in blocks are rounded with feedback for such inputs; those of tables of
+            embeddings are not, whose rows are read as they are.
     """
     graph, layers = folded_graph(model, path)
+    moments = second_moments(graph.finish(), layers, samples) if samples else {}
     large = [layer.name for layer in layers if layer.weight.size >= LEAST_ELEMENTS]
     in_blocks = {layer.name for layer in layers if layer.name in large and _divides(group, layer)}
     if in_blocks:
@@ -50,7 +73,8 @@ def quantize_weights(model: ModelProto, path: Path, bits: int = 8, group: int = 
     for layer in layers:
         if layer.name in large:
             tied = tied_lookups(graph, layer)
-            grid = (group, -(1 << (bits - 1))) if layer.name in in_blocks else None
+            known = None if tied else moments.get(layer.activation)
+            grid = Blocks(group, -(1 << (bits - 1)), known) if layer.name in in_blocks else None
             _write_tied(graph, layer, tied, grid) if tied else _write(graph, layer, grid)
     write_embeddings(graph)
     return graph.finish()
@@ -78,17 +102,13 @@ def weight_notes(layers: Sequence[Layer], bits: int, group: int) -> tuple[str, .
     return tuple(notes)
 
 
-#: How many weights share a scale, and the least integer; None for a scale for each output channel in eight bits.
-_Blocks = tuple[int, int] | None
-
-
-def _write(graph: Graph, layer: Layer, grid: _Blocks) -> None:
+def _write(graph: Graph, layer: Layer, grid: Blocks | None) -> None:
     weight = _dequantized(graph, layer.node.input[1], layer.weight, layer.axis, grid)
     graph.insert(layer.node, [weight])
     layer.node.input[1] = weight.output[0]
 
 
-def _write_tied(graph: Graph, layer: Layer, lookups: list[NodeProto], grid: _Blocks) -> None:
+def _write_tied(graph: Graph, layer: Layer, lookups: list[NodeProto], grid: Blocks | None) -> None:
     """Let a product and the lookups in its weight read one table, a row for each output channel."""
     rows = layer.weight if layer.axis == 0 else layer.weight.T
     table = _dequantized(graph, lookups[0].input[0], rows, 0, grid)
@@ -104,15 +124,15 @@ def _write_tied(graph: Graph, layer: Layer, lookups: list[NodeProto], grid: _Blo
     layer.node.input[1] = turned.output[0]
 
 
-def _dequantized(graph: Graph, name: str, weight: Array, axis: int, grid: _Blocks) -> NodeProto:
+def _dequantized(graph: Graph, name: str, weight: Array, axis: int, grid: Blocks | None) -> NodeProto:
     """Return what dequantizes a weight with output channels along ``axis``, its integers added to the graph."""
     if grid is None:
         affine = weight_scale(weight, axis)
         integers, scale, attributes = quantize(weight, affine), affine.scale, {"axis": axis}
     else:
-        integers, scale = blocked(weight, 1 - axis, *grid)
-        attributes = {"axis": 1 - axis, "block_size": grid[0]}
-    stored = _stored(graph, f"{name}_quantized", integers, grid is not None and grid[1] == -8)
+        integers, scale = _in_blocks(weight, 1 - axis, grid)
+        attributes = {"axis": 1 - axis, "block_size": grid.group}
+    stored = _stored(graph, f"{name}_quantized", integers, grid is not None and grid.least == -8)
     inputs = [stored, graph.add_constant(f"{name}_scale", scale)]
     return graph.node("DequantizeLinear", inputs, f"{name}_dequantized", **attributes)
 
@@ -122,6 +142,18 @@ def _stored(graph: Graph, name: str, integers: Array, in_four_bits: bool) -> str
         return graph.add_constant(name, integers)
     packed = pack_int4(integers).tobytes()
     return graph.add_tensor(helper.make_tensor(graph.fresh(name), TensorProto.INT4, integers.shape, packed, raw=True))
+
+
+def _in_blocks(weight: Array, axis: int, grid: Blocks) -> tuple[Array, Array]:
+    """Return integers and scales of a weight whose product sums along an axis."""
+    if grid.moments is None:
+        return blocked(weight, axis, grid.group, grid.least)
+
+    def scale_of(block: Array) -> Array:
+        return np.asarray(blocked(block, 0, grid.group, grid.least)[1][0], np.float64)
+
+    found = rounded_with_feedback(np.moveaxis(weight, axis, 0), grid.moments, grid.group, grid.least, scale_of)
+    return np.moveaxis(found[0], 0, axis), np.moveaxis(found[1], 0, axis)
 
 
 def blocked(weight: Array, axis: int, group: int, least: int = -8) -> tuple[Array, Array]:

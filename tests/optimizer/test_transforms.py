@@ -225,6 +225,25 @@ def test_int4_blocks_are_what_onnxruntime_reads(axis: int) -> None:
     np.testing.assert_allclose(output(low, x), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("turned", [0, 1])
+def test_feedback_makes_up_for_rounding(bits: int, turned: int) -> None:
+    """Inputs that depend on one another let some weights take over what others lose."""
+    draw = np.random.default_rng(13)
+    mixing = draw.standard_normal((16, 128)) + 0.1 * draw.standard_normal((16, 128))
+    data = [(draw.standard_normal((24, 16)) @ mixing).astype("float32") for _ in range(8)]
+    weight = draw.standard_normal((128, 48)).astype("float32")
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], "p", transB=turned)]
+    model = network(nodes, {"w": np.ascontiguousarray(weight.T) if turned else weight}, (24, 128))
+    seen, unseen = samples(data[:6]), data[6:]
+    noise = {}
+    for used in ((), seen):
+        low = quantize_weights(model, HERE, bits=bits, samples=used)
+        onnx.checker.check_model(low)
+        noise[len(used)] = sum(np.square(output(low, x) - x @ weight).sum() for x in unseen)
+    assert noise[6] < noise[0] / 4
+
+
 def test_embeddings_keep_their_rows() -> None:
     draw = np.random.default_rng(8)
     table = (draw.standard_normal((200, 64)) * np.geomspace(0.01, 10, 200)[:, None]).astype("float32")
