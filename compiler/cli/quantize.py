@@ -101,7 +101,7 @@ def command(
     from ...optimizer.quantize.tables import report_figures, report_page, report_tables
     from ..files import check_writable, write_text
 
-    check_bits(method, int(bits), group)
+    check_bits(method, int(bits), group, rounding)
     written = output or Path(f"{model.stem}.int{bits}.onnx")
     if written.resolve() == model.resolve():
         raise UserError(f"'{written}' is the model itself: give another file with -o")

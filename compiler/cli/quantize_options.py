@@ -30,8 +30,10 @@ CALIBRATIONS = ("minmax", "entropy", "percentile")
 _LEAST_GROUP = 16
 
 
-def check_bits(method: str, bits: int, group: int) -> None:
-    """Raise UserError for bits that a method does not make, and for groups too small for them."""
+def check_bits(method: str, bits: int, group: int, rounding: str) -> None:
+    """Raise UserError for what a method does not make, and for groups too small for the bits."""
+    if rounding != "nearest" and method != "weights-only":
+        raise UserError(f"--rounding {rounding} is for --method weights-only: method '{method}' rounds to the nearest")
     if bits == 4 and method != "weights-only":
         raise UserError(f"--bits 4 is for --method weights-only: method '{method}' makes integers of eight bits")
     if 0 < group < _LEAST_GROUP or (bits == 4 and not group):

@@ -67,6 +67,9 @@ def test_weights_only_in_four_bits_needs_no_data(call: Call, model: Path) -> Non
     refused = call("quantize", model, "--bits", "4", "-o", "other.onnx")
     assert "--bits 4 is for --method weights-only" in refused.sentence
     assert not Path("other.onnx").exists()
+    rounded = ("quantize", model, "--method", "weights-only", "--rounding", "gptq")
+    assert "rounding by gptq needs samples" in call(*rounded).sentence
+    assert "--rounding gptq is for" in call("quantize", model, "--rounding", "gptq").sentence
 
 
 def test_weights_that_do_not_become_what_was_asked_for_are_named(call: Call) -> None:
