@@ -22,7 +22,7 @@ from ...conv_chain import places_of, stages_of
 from ...knobs import Knobs
 from ...targets.target import Target
 from ...workload import Workload
-from ..kernel import Kernel, balanced, starts, writing
+from ..kernel import Kernel, balanced, starts, unrolled_loop, writing
 from ..template import template
 from .chain_geometry import Chain, layouts
 from .chain_rows import Ring, StageKernel, end_of_rows_read, first_row_read, rows_read
@@ -161,6 +161,8 @@ class _ChainWriter:
         """
         conv = self.conv
         row = tirx.min(conv.out_height - 1, place.row // conv.strides[0])
-        with T.serial(0, blocks) as block, T.serial(0, conv.out_width) as column:
-            index = [place.image, place.block + block, row, column, 0]
-            prefetch_line(self.kernel.outputs[0], index, NEAREST, write=True)
+        with T.serial(0, blocks) as block:
+            for start, steps, unroll in unrolled_loop(conv.out_width, 8):
+                with T.serial(0, steps) as outer, T.unroll(0, unroll) as inner:
+                    index = [place.image, place.block + block, row, outer * unroll + inner + start, 0]
+                    prefetch_line(self.kernel.outputs[0], index, NEAREST, write=True)
