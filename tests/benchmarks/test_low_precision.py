@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.cell import Cell, Standing
 from benchmarks.low_precision import SCHEMES, Bar, Scheme
+from benchmarks.low_precision.int8 import samples
 from benchmarks.low_precision.measure import LowCell
 from benchmarks.low_precision.page import html_page
 from benchmarks.low_precision.report import markdown, missed
@@ -81,3 +82,17 @@ def test_the_norm_of_a_difference() -> None:
     reference = np.array([3.0, 4.0])
     assert relative_norm(np.array([3.0, 4.5]), reference) == pytest.approx(0.1)
     assert relative_norm(np.array([3.0, np.nan]), reference) == np.inf
+
+
+def test_samples_of_int8_are_like_the_inputs() -> None:
+    inputs = {"x": np.zeros((2, 3), np.float32), "ids": np.array([[5, 90]]), "mask": np.ones((1, 2), np.int64)}
+    made = list(samples(inputs))
+    assert len(made) > 1
+    for sample in made:
+        assert {name: (each.shape, each.dtype) for name, each in sample.items()} == {
+            name: (each.shape, each.dtype) for name, each in inputs.items()
+        }
+        assert sample["ids"].min() >= 5
+        assert sample["ids"].max() <= 90
+        assert (sample["mask"] == 1).all()
+        assert sample["x"].std() > 0
