@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...targets.target import Target
+from .nvrtc import compile_cubin
+from .source.cuda import CUDA
 from .source.opencl import OPENCL
 from .source.printing import Printed
 
@@ -31,7 +33,13 @@ def _opencl_program(kernels: Sequence[Printed], target: Target) -> bytes:
     return "\n".join([OPENCL.head, *dict.fromkeys(each.source for each in kernels)]).encode()
 
 
+def _cuda_program(kernels: Sequence[Printed], target: Target) -> bytes:
+    source = "\n".join([CUDA.head, *dict.fromkeys(each.source for each in kernels)])
+    return compile_cubin(source, str(dict(target.tvm)["arch"]))
+
+
 #: By the kind of target.
 DRIVERS: Mapping[str, Driver] = {
     "opencl": Driver("tw_driver_opencl", ("driver_opencl.c", "cache.c"), _opencl_program, "-cl-std=CL1.2"),
+    "cuda": Driver("tw_driver_cuda", ("driver_cuda.c",), _cuda_program),
 }

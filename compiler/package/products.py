@@ -130,4 +130,5 @@ PRODUCTS: Mapping[str, Callable[[Target, str, str | None], Finish]] = {
     "llvm": _library,
     "c": _bare,
     "opencl": _device,
+    "cuda": _device,
 }

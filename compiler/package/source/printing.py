@@ -11,13 +11,14 @@ from typing import Any
 from ..helpers import Request
 from ..lowering import lower_for_text
 from .c11 import C11
+from .cuda import CUDA
 from .dialect import Dialect
 from .launches import Launch, print_launches
 from .opencl import OPENCL
 from .statements import print_kernel
 
 #: The language of each kind of target whose kernels are text.
-PRINTED: Mapping[str, Dialect] = {"c": C11, "opencl": OPENCL}
+PRINTED: Mapping[str, Dialect] = {"c": C11, "opencl": OPENCL, "cuda": CUDA}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,147 @@
+"""CUDA without a GPU: cubins by NVRTC where it is installed, and programs run on the CPU.
+
+The program's own text is compiled as C++ behind a stand-in for the driver, which the library opens as if it were
+NVIDIA's.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from house.repository import ROOT
+from numpy.typing import NDArray
+from small_nets import NETS, export
+
+import tilewright
+from tilewright.compiler.package import drivers, nvrtc
+from tilewright.errors import UserError
+from tilewright.runtime import load
+
+Array = NDArray[Any]
+STAND_IN = ROOT / "tests/cuda"
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_90")
+#: The head of an ELF file for CUDA, as far as the stand-in looks at it.
+EMPTY_CUBIN = b"\x7fELF" + bytes(14) + bytes([190, 0]) + bytes(44)
+
+needs_nvrtc = pytest.mark.skipif(not nvrtc.is_available(), reason="needs the extra 'cuda' (nvidia-cuda-nvrtc-cu12)")
+
+
+@pytest.fixture
+def sources(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of the programs that are compiled; the cubins are empty."""
+    texts: list[str] = []
+
+    def compile_cubin(source: str, architecture: str) -> bytes:
+        assert architecture == "sm_86"
+        texts.append(source)
+        return EMPTY_CUBIN
+
+    monkeypatch.setattr(drivers, "compile_cubin", compile_cubin)
+    return texts
+
+
+def stand_in(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile the program as C++, and let it take the place of the driver's."""
+    kernels = re.findall(r'extern "C" __global__ void (\w+)\(([^)]*)\)', source)
+    arities = "".join(f'extern "C" const int {name}_arity = {text.count(",") + 1};\n' for name, text in kernels)
+    (folder / "kernels.cpp").write_text(f'#include "as_cpp.h"\n{source}\n{arities}')
+    command = ["g++", "-std=c++17", "-O1", "-w", "-fPIC", "-shared", f"-I{STAND_IN}", "kernels.cpp", "-o", "kernels.so"]
+    subprocess.run(command, cwd=folder, check=True)
+    driver = ["gcc", "-std=gnu11", "-O1", "-Wall", "-fPIC", "-shared", str(STAND_IN / "stand_in.c"), "-o", "libcuda.so"]
+    subprocess.run(driver, cwd=folder, check=True)
+    monkeypatch.setenv("TILEWRIGHT_CUDA", str(folder / "libcuda.so"))
+    monkeypatch.setenv("STAND_IN_KERNELS", str(folder / "kernels.so"))
+
+
+def check(library: Path, model: Path, inputs: Mapping[str, Array]) -> None:
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    wanted = session.run(None, dict(inputs))
+    with load(library).new_instance() as instance:
+        call = instance.bind(dict(inputs))
+        for _ in range(2):
+            for array in call.outputs.values():
+                array.reshape(-1).view(np.uint8).fill(0xFF)
+            for got, want in zip(dict(call().items()).values(), wanted, strict=True):
+                np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * float(np.abs(want).max()))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_networks_through_the_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str], name: str
+) -> None:
+    model, (x,) = export(name, tmp_path / f"{name}.onnx")
+    library = tilewright.compile(model, target="sm_86").save(tmp_path / "device.so")
+    stand_in(sources[0], tmp_path, monkeypatch)
+    check(library, model, {"x": x})
+
+
+FAILURES = {
+    "cuInit": r"CUDA has no device here \(CUDA's error 100\)",
+    "cuDeviceGetCount": "CUDA has no device here",
+    "cuModuleLoadData": "was compiled for sm_86, which 'stand-in' is not: compile it for this device",
+    "cuGraphInstantiateWithFlags": "'stand-in' records no steps: CUDA's error 801",
+    "cuMemAlloc": "no [0-9]+ bytes on 'stand-in': CUDA's error 2",
+}
+
+
+def test_failures_have_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str]) -> None:
+    model, (x,) = export("odd", tmp_path / "odd.onnx")
+    path = tilewright.compile(model, target="sm_86").save(tmp_path / "device.so")
+    library = load(path)
+    monkeypatch.setenv("TILEWRIGHT_CUDA", "/no/such/library.so")
+    with pytest.raises(UserError, match="no CUDA here: '/no/such/library.so' cannot be opened; install NVIDIA"):
+        library.new_instance()
+    stand_in(sources[0], tmp_path, monkeypatch)
+    for failing, sentence in FAILURES.items():
+        monkeypatch.setenv("STAND_IN_FAILS", failing)
+        with pytest.raises((UserError, RuntimeError, MemoryError), match=sentence):
+            library.new_instance()
+    monkeypatch.delenv("STAND_IN_FAILS")
+    with library.new_instance() as instance:
+        monkeypatch.setenv("STAND_IN_FAILS", "cuStreamSynchronize")
+        call = instance.bind({"x": x})
+        with pytest.raises(RuntimeError, match="the run failed on 'stand-in': CUDA's error 700"):
+            call()
+    monkeypatch.delenv("STAND_IN_FAILS")
+    check(path, model, {"x": x})
+
+
+def test_without_a_compiler_there_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = export("odd", tmp_path / "odd.onnx")
+    monkeypatch.setenv(nvrtc.ENVIRONMENT, "/no/such/library.so")
+    nvrtc._library.cache_clear()
+    try:
+        with pytest.raises(UserError, match=r"no NVRTC was found .* pip install 'tilewright\[cuda\]'"):
+            tilewright.compile(model, target="sm_86")
+    finally:
+        nvrtc._library.cache_clear()
+
+
+@needs_nvrtc
+def test_cubins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kernel of a network is a function of the cubin, for every architecture."""
+    made: list[tuple[str, bytes]] = []
+
+    def compile_cubin(source: str, name: str) -> bytes:
+        made.append((source, nvrtc.compile_cubin(source, name)))
+        return made[0][1]
+
+    monkeypatch.setattr(drivers, "compile_cubin", compile_cubin)
+    model, _ = export("transformer", tmp_path / "transformer.onnx")
+    library = tilewright.compile(model, target="sm_86").save(tmp_path / "device.so")
+    ((source, own),) = made
+    assert own in library.read_bytes()
+    kernels = re.findall(r"__global__ void (\w+)", source)
+    assert kernels
+    for architecture in ARCHITECTURES:
+        cubin = nvrtc.compile_cubin(source, architecture)
+        assert cubin[:4] == b"\x7fELF"
+        assert int.from_bytes(cubin[18:20], "little") == 190
+        assert all(f".text.{name}".encode() in cubin for name in kernels)
