@@ -94,17 +94,16 @@ FAILURES = {
 def test_failures_have_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str]) -> None:
     model, (x,) = export("odd", tmp_path / "odd.onnx")
     path = tilewright.compile(model, target="sm_86").save(tmp_path / "device.so")
-    library = load(path)
     monkeypatch.setenv("TILEWRIGHT_CUDA", "/no/such/library.so")
     with pytest.raises(UserError, match="no CUDA here: '/no/such/library.so' cannot be opened; install NVIDIA"):
-        library.new_instance()
+        load(path)
     stand_in(sources[0], tmp_path, monkeypatch)
     for failing, sentence in FAILURES.items():
         monkeypatch.setenv("STAND_IN_FAILS", failing)
         with pytest.raises((UserError, RuntimeError, MemoryError), match=sentence):
-            library.new_instance()
+            load(path)
     monkeypatch.delenv("STAND_IN_FAILS")
-    with library.new_instance() as instance:
+    with load(path).new_instance() as instance:
         monkeypatch.setenv("STAND_IN_FAILS", "cuStreamSynchronize")
         call = instance.bind({"x": x})
         with pytest.raises(RuntimeError, match="the run failed on 'stand-in': CUDA's error 700"):
