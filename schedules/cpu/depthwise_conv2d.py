@@ -20,7 +20,7 @@ from ..bindings import dtype_of
 from ..kernel import writing
 from ..template import CPUS, NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
-from .register_tile import tile_shape
+from .register_tile import multiplies_by_lane, tile_shape
 from .window import Convolution, Place, WindowWriter
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ Expr = Any
 BYTES = ("uint8", "int8")
 #: Products of so many bytes sum exactly in single precision: each is under 2^15, their sum under 2^24.
 EXACT_TAPS = 512
+#: Pixels of a tile where rows of registers do not wait for lanes: most images are multiples of 14 or 7 wide.
+PIXELS_BY_LANE = 14
 
 
 def layouts(work: Workload, target: Target) -> Workload:
@@ -53,7 +55,7 @@ def depthwise_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
         raise NotApplicable
     conv = Convolution.of(work, depthwise=True)
     rows, _ = tile_shape(target)
-    tile = knobs.choice("tile", range(1, 16), default=rows)
+    tile = knobs.choice("tile", range(1, 16), default=PIXELS_BY_LANE if multiplies_by_lane(target) else rows)
     with writing(work) as kernel:
         DepthwiseWriter(kernel, conv, target).write(1, tile)
     assert kernel.function is not None
@@ -84,12 +86,12 @@ class DepthwiseWriter(WindowWriter):
             for tap in range(self.conv.kernel[1]):
                 pixels = self.pixels_inside(place, tap) if clipped else None
                 if pixels is None or pixels:
-                    self._tap(place, low + clipped_row, tap, pixels)
+                    self._tap(place, low + clipped_row, tap, clipped_row, pixels)
 
-    def _tap(self, place: Place, tap_row: Expr, tap: int, pixels: list[int] | None) -> None:
+    def _tap(self, place: Place, tap_row: Expr, tap: int, clipped_row: Expr, pixels: list[int] | None) -> None:
         self.sums.multiply_add(
             lambda pixel, lane: as_float(
-                self.data[(place.image, place.block, *self.data_pixel(place, pixel, tap_row, tap), lane)]
+                self.data[(place.image, place.block, *self.data_pixel(place, pixel, tap_row, tap, clipped_row), lane)]
             ),
             lambda vector, lane: as_float(self.weight[place.block, 0, tap_row, tap, lane]),
             pixels,

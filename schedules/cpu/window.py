@@ -24,7 +24,7 @@ from ..access import stored_indices
 from ..kernel import Kernel, balanced, starts
 from ..vectors import extent
 from .partition import Grid
-from .register_tile import NEAREST, RegisterTile, Step, multiply_add, prefetch_line
+from .register_tile import CACHE_LINE, NEAREST, RegisterTile, Step, multiply_add, prefetch_line
 
 Expr = Any
 
@@ -271,16 +271,26 @@ class WindowWriter:
         conv = self.conv
         if self.target.facts.cores == 1 or conv.in_channels * conv.kernel[0] * conv.kernel[1] > LITTLE:
             return
-        with T.unroll(0, self.sums.rows) as pixel:
+        line = max(1, CACHE_LINE // conv.lanes)
+        with T.unroll(0, -(-self.sums.rows // line)) as at:
             for vector in range(self.sums.vectors):
-                image, channel, y, x = logical(pixel, vector, 0)
+                image, channel, y, x = logical(at * line, vector, 0)
                 below = stored_indices(self.kernel.work.output, [image, channel, y + 1, x])
                 prefetch_line(self.kernel.outputs[0], below, NEAREST, write=True)
 
-    def data_pixel(self, place: Place, pixel: Expr, tap_row: Expr, tap: Expr) -> tuple[Expr, Expr]:
-        """Return row and column of the data under a pixel of the tile and a tap of the kernel."""
+    def data_pixel(
+        self, place: Place, pixel: Expr, tap_row: Expr, tap: Expr, clipped_row: Expr | None = None
+    ) -> tuple[Expr, Expr]:
+        """Return row and column of the data under a pixel of the tile and a tap of the kernel.
+
+        ``clipped_row`` counts the kernel's rows from the first that meets data. Where it is given, no constant is left
+        in the row, so that the distances from one address to all pixels of a tile are small: ARM's loads reach far
+        forward only.
+        """
         conv = self.conv
         y = place.row * conv.strides[0] - conv.top + tap_row * conv.dilation[0]
+        if clipped_row is not None and conv.top and conv.dilation[0] == 1:
+            y = tirx.max(place.row * conv.strides[0] - conv.top, 0) + clipped_row
         x = (place.column + pixel) * conv.strides[1] - conv.left + tap * conv.dilation[1]
         return (y, x) if conv.width == self.data_width else divide(y * conv.width + x, self.data_width)
 
