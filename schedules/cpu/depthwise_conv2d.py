@@ -82,13 +82,14 @@ class DepthwiseWriter(WindowWriter):
     def sum_tile(self, place: Place, clipped: bool) -> None:
         """Loop over the kernel's rows, its columns unrolled."""
         low, high = self.conv.tap_rows(place.row)
+        forward_only = multiplies_by_lane(self.target)
         with T.serial(0, high - low) as clipped_row:
             for tap in range(self.conv.kernel[1]):
                 pixels = self.pixels_inside(place, tap) if clipped else None
                 if pixels is None or pixels:
-                    self._tap(place, low + clipped_row, tap, clipped_row, pixels)
+                    self._tap(place, low + clipped_row, tap, clipped_row if forward_only else None, pixels)
 
-    def _tap(self, place: Place, tap_row: Expr, tap: int, clipped_row: Expr, pixels: list[int] | None) -> None:
+    def _tap(self, place: Place, tap_row: Expr, tap: int, clipped_row: Expr | None, pixels: list[int] | None) -> None:
         self.sums.multiply_add(
             lambda pixel, lane: as_float(
                 self.data[(place.image, place.block, *self.data_pixel(place, pixel, tap_row, tap, clipped_row), lane)]

@@ -285,7 +285,7 @@ class WindowWriter:
 
         ``clipped_row`` counts the kernel's rows from the first that meets data. Where it is given, no constant is left
         in the row, so that the distances from one address to all pixels of a tile are small: ARM's loads reach far
-        forward only.
+        forward only. (On x86 the maximum costs more than the distances: 3 % of MobileNetV2.)
         """
         conv = self.conv
         y = place.row * conv.strides[0] - conv.top + tap_row * conv.dilation[0]
