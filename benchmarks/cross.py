@@ -96,10 +96,23 @@ def random_inputs(session: onnxruntime.InferenceSession) -> list[Array]:
 def encoder_layer(path: Path, rows: int = 64, width: int = 768, heads: int = 12) -> Path:
     """Write a layer of BERT-base's sizes: attention over heads, layer norms, a perceptron with GELU."""
     import torch
+    from torch import nn
 
-    layer = torch.nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, "gelu", batch_first=True).eval()
-    torch.backends.mha.set_fastpath_enabled(False)
-    torch.onnx.export(layer, (torch.randn(1, rows, width),), path, dynamo=False, opset_version=17)
+    class Layer(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q, k, v = self.qkv(x).reshape(1, rows, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+            weights = torch.softmax(q @ k.transpose(-1, -2) / (width // heads) ** 0.5, -1)
+            x = self.first(x + self.out((weights @ v).transpose(1, 2).reshape(1, rows, width)))
+            return self.second(x + self.perceptron(x))
+
+    torch.manual_seed(0)
+    torch.onnx.export(Layer().eval(), (torch.randn(1, rows, width),), path, dynamo=False, opset_version=17)
     return path
 
 

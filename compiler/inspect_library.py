@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..runtime.manifest import read_manifest
+from ..runtime.manifest import find_manifest, read_manifest
 from ..signature import TensorSpec
 from ..targets.host import read_machine
+
+_MANIFEST = "manifest.json"
+_MANIFEST_BYTES = 1 << 24
+_ELF, _ARCHIVE = b"\x7fELF", b"!<arch>\n"
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class LibraryContents:
 
 
 def inspect_library(path: Path, *, check: bool = False) -> LibraryContents:
-    """Read the manifest of a library made for any machine.
+    """Read the manifest of a library, archive, object file or folder of C sources, made for any machine.
 
     Args:
         check: whether to compare the whole file with the hash that was written into it when it was made.
@@ -62,11 +67,48 @@ def inspect_library(path: Path, *, check: bool = False) -> LibraryContents:
     Raises:
         UserError: no such file, no library of ours, or corrupted.
     """
-    manifest = read_manifest(path, verify=check)
+    manifest = _read(path, check)
+    files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
     try:
-        return _contents(manifest, path.stat().st_size)
+        return _contents(manifest, sum(each.stat().st_size for each in files))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its manifest is damaged ({error}); compile the model again") from error
+
+
+def is_product(path: Path) -> bool:
+    """Return whether a path looks like what ``tilewright compile`` writes, apart from bundles."""
+    if path.is_dir():
+        return (path / _MANIFEST).is_file()
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_ARCHIVE))
+    except OSError:
+        return path.suffix == ".so"
+    return path.suffix == ".so" or start[: len(_ELF)] == _ELF or start == _ARCHIVE
+
+
+def _read(path: Path, check: bool) -> dict[str, Any]:
+    """Return the manifest of any product."""
+    if path.is_dir():
+        return _read_folder(path)
+    if path.suffix in (".a", ".o"):
+        return find_manifest(path)
+    return read_manifest(path, verify=check)
+
+
+def _read_folder(path: Path) -> dict[str, Any]:
+    file = path / _MANIFEST
+    try:
+        if file.stat().st_size > _MANIFEST_BYTES:
+            raise UserError(f"{file}: has more than {_MANIFEST_BYTES} bytes, which no manifest needs")
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise UserError(f"{file}: cannot be read; compile the model again") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: is no manifest of a compiled model")
+    return found
 
 
 def _contents(manifest: dict[str, Any], file_bytes: int) -> LibraryContents:

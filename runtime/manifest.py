@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import struct
 from pathlib import Path
 from typing import IO, Any
@@ -69,6 +70,29 @@ def read_manifest(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
     if verify and size and _digest(elf.path, elf.sections[SECTION][0] + _SEAL_OFFSET) != digest:
         raise _corrupted(elf, "its bytes have changed since it was made")
     return _parse(elf, data[_HEADER.size : _HEADER.size + length], length)
+
+
+def find_manifest(path: str | Path) -> dict[str, Any]:
+    """Return the manifest of an object file or an archive, which is searched for it.
+
+    Raises UserError when there is none, or it is damaged.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            at = data.find(_MAGIC)
+            while at >= 0:
+                _, version, length, *_ = _HEADER.unpack(data[at : at + _HEADER.size].ljust(_HEADER.size, b"\0"))
+                if version == _VERSION and length <= len(data) - at:
+                    found = json.loads(data[at + _HEADER.size : at + _HEADER.size + length].decode())
+                    if isinstance(found, dict):
+                        return found
+                at = data.find(_MAGIC, at + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise UserError(f"{path}: its manifest cannot be read; compile the model again") from None
+    raise UserError(f"{path}: is not made by Tilewright (it has no manifest)")
 
 
 def _parse(elf: ElfFile, text: bytes, length: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -33,6 +34,7 @@ Examples:
   tilewright compile model.onnx
   tilewright compile bert.onnx --input-shapes "input_ids:[1,128];attention_mask:[1,128]"
   tilewright compile model.onnx --target x86-64-v3 -o build/model.so
+  tilewright compile model.onnx --bundle rpi4,rpi2,x86-64-v3 -o boards.tar
   tilewright compile model.onnx --verify
   tilewright compile model.pt2
   tilewright compile net.py:make_model
@@ -42,6 +44,9 @@ Examples:
 )
 @click.argument("model", type=PATH)
 @click.option("--target", default="host", show_default=True, help="A name of 'tilewright targets', or a target file.")
+@click.option(
+    "--bundle", metavar="TARGET[,...]", help="Compile for several targets, into one tar file with a manifest."
+)
 @click.option("-o", "--output", type=PATH, help="Where to write; the model's name in this folder when left out.")
 @click.option(
     "--input-shapes", type=InputShapes(), multiple=True, help='Shapes of inputs: "x:[1,3,224,224];ids:[batch<=8,128]".'
@@ -101,6 +106,7 @@ def command(
     state: State,
     model: Path,
     target: str,
+    bundle: str | None,
     output: Path | None,
     input_shapes: tuple[tuple[tuple[str, tuple[WrittenDim, ...]], ...], ...],
     kind: str,
@@ -134,6 +140,8 @@ def command(
         raise click.UsageError("--rtol and --atol say how near --verify wants the outputs: give --verify too")
     if verify and (kind != "so" or stop_after):
         raise click.UsageError("--verify runs the library: it needs --format so, and no --stop-after")
+    if bundle and (kind != "so" or stop_after or verify or dump):
+        raise click.UsageError("--bundle holds shared libraries: leave --format, --stop-after, --dump and --verify out")
     if keep_fp32 and precision == "fp32":
         raise click.UsageError("--keep-fp32 names what a low precision leaves out: give --precision, too")
     request = CompileRequest(
@@ -155,6 +163,9 @@ def command(
         toolchain=toolchain,
         keep_fp32=tuple(filter(None, (keep_fp32 or "").split(","))),
     )
+    if bundle:
+        _write_bundle(request, tuple(filter(None, bundle.split(","))), output or Path(f"{model.stem}.tar"), state)
+        return
     if effective_precision(precision, load_target(target), strict) != precision and not state.quiet:
         click.echo(f"note: target '{target}' has no {precision}: the model is compiled in fp32", err=True)
     path = output or Path(model.stem + _SUFFIXES[kind])
@@ -169,6 +180,27 @@ def command(
     if not state.quiet:
         _print_report(times, artifact.report if artifact else None, path)
         print_pairs([("dump", str(file)) for file in dumper.written])
+
+
+def _write_bundle(request: CompileRequest, targets: tuple[str, ...], path: Path, state: State) -> None:
+    from ..package.bundle import write_bundle
+
+    def compile_for(target: str) -> Artifact:
+        return _compiled(replace(request, target=target), state)
+
+    made = write_bundle(compile_for, targets, path)
+    if not state.quiet:
+        print_table(
+            ("target", ">size", "file"), ((each.target, size(each.bytes), each.file) for each in made.libraries)
+        )
+        print_pairs([("written", str(path))])
+
+
+def _compiled(request: CompileRequest, state: State) -> Artifact:
+    with progress(f"compiling {request.model.name} for {request.target}", None, quiet=state.quiet):
+        artifact = compile_model(request)
+    assert artifact is not None
+    return artifact
 
 
 def _dumper(model: Path, dump: tuple[str, ...], folder: Path | None) -> Dumper:

@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from ..inspect_library import LibraryContents
     from ..inspect_model import ModelContents
 
-_ELF = b"\x7fELF"
-
 
 @click.command(
     epilog="""\b
 Examples:
   tilewright inspect model.so
   tilewright inspect model.so --check
+  tilewright inspect boards.tar
   tilewright inspect model.onnx --json"""
 )
 @click.argument("file", type=PATH)
@@ -35,10 +34,13 @@ Examples:
 @common_options
 @click.pass_obj
 def command(state: State, file: Path, check: bool, as_json: bool) -> None:
-    """Show what is in FILE: a compiled library, which is not loaded, or a model (ONNX, PyTorch)."""
-    if _is_library(file):
-        from ..inspect_library import inspect_library
+    """Show what is in FILE: what 'compile' wrote, for any machine and not loaded, or a model (ONNX, PyTorch)."""
+    from ..inspect_library import inspect_library, is_product
 
+    if file.suffix == ".tar":
+        _show_bundle(file, check, as_json)
+        return
+    if is_product(file):
         library = inspect_library(file, check=check)
         if as_json:
             click.echo(json.dumps(_plain(library), indent=2))
@@ -63,14 +65,17 @@ def _plain(described: LibraryContents | ModelContents) -> dict[str, Any]:
     )
 
 
-def _is_library(file: Path) -> bool:
-    if file.suffix == ".so":
-        return True
-    try:
-        with file.open("rb") as opened:
-            return opened.read(len(_ELF)) == _ELF
-    except OSError:
-        return False
+def _show_bundle(file: Path, check: bool, as_json: bool) -> None:
+    from ..package.bundle import read_bundle
+
+    bundle = read_bundle(file, check=check)
+    if as_json:
+        click.echo(json.dumps(asdict(bundle), indent=2))
+        return
+    print_pairs([("name", bundle.name), ("bundle of", f"{len(bundle.libraries)} libraries")])
+    click.echo()
+    rows = ((each.target, each.triple, size(each.bytes), each.file) for each in bundle.libraries)
+    print_table(("target", "triple", ">size", "file"), rows)
 
 
 def _print_library(library: LibraryContents, state: State) -> None:
