@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from cross.conftest import MODEL
 from emulation import CPUS, emulator
+from house.repository import ROOT
 
 from tilewright.compiler.api import CompileRequest, compile_model
 from tilewright.runtime.manifest import read_manifest
 from tilewright.targets.database import load_target
 
+MODEL = ROOT / "examples/digits/digits.onnx"
 Find = Callable[[str], Path]
 
 

@@ -11,17 +11,15 @@ from pathlib import Path
 
 import pytest
 from emulation import CPUS, emulator
+from house.repository import ROOT
 
-from cross.conftest import MODEL
 from tilewright.compiler.api import CompileRequest, compile_model
 from tilewright.compiler.inspect_library import inspect_library
 from tilewright.compiler.package.artifact import Artifact
 from tilewright.compiler.package.bundle import read_bundle, write_bundle
 from tilewright.errors import UserError
 
-ROOT = Path(__file__).parents[2]
-
-
+MODEL = ROOT / "examples/digits/digits.onnx"
 FUNCTIONS = {"info", "create", "set_shapes", "output_shape", "run", "profile", "error", "free"}
 
 
