@@ -136,12 +136,7 @@ def command(
     Paddle's (.json or .pdmodel with .pdiparams), or a tree library's file.
     The library holds code, weights and runtime, and needs libc and libm only.
     """
-    if (rtol is not None or atol is not None) and not verify:
-        raise click.UsageError("--rtol and --atol say how near --verify wants the outputs: give --verify too")
-    if verify and (kind != "so" or stop_after):
-        raise click.UsageError("--verify runs the library: it needs --format so, and no --stop-after")
-    if bundle and (kind != "so" or stop_after or verify or dump):
-        raise click.UsageError("--bundle holds shared libraries: leave --format, --stop-after, --dump and --verify out")
+    _check_options(kind, stop_after, verify, dump, bundle, rtol is not None or atol is not None)
     if keep_fp32 and precision == "fp32":
         raise click.UsageError("--keep-fp32 names what a low precision leaves out: give --precision, too")
     request = CompileRequest(
@@ -159,12 +154,12 @@ def command(
         module=module,
         specialize=dict(specialize),
         signature=signature,
-        outputs=tuple(filter(None, (outputs or "").split(","))),
+        outputs=_words(outputs),
         toolchain=toolchain,
-        keep_fp32=tuple(filter(None, (keep_fp32 or "").split(","))),
+        keep_fp32=_words(keep_fp32),
     )
     if bundle:
-        _write_bundle(request, tuple(filter(None, bundle.split(","))), output or Path(f"{model.stem}.tar"), state)
+        _write_bundle(request, _words(bundle), output or Path(f"{model.stem}.tar"), state)
         return
     if effective_precision(precision, load_target(target), strict) != precision and not state.quiet:
         click.echo(f"note: target '{target}' has no {precision}: the model is compiled in fp32", err=True)
@@ -180,6 +175,22 @@ def command(
     if not state.quiet:
         _print_report(times, artifact.report if artifact else None, path)
         print_pairs([("dump", str(file)) for file in dumper.written])
+
+
+def _check_options(
+    kind: str, stop_after: str | None, verify: bool, dump: tuple[str, ...], bundle: str | None, tolerance: bool
+) -> None:
+    """Raise a usage error for options that do not go together."""
+    if tolerance and not verify:
+        raise click.UsageError("--rtol and --atol say how near --verify wants the outputs: give --verify too")
+    if verify and (kind != "so" or stop_after):
+        raise click.UsageError("--verify runs the library: it needs --format so, and no --stop-after")
+    if bundle and (kind != "so" or stop_after or verify or dump):
+        raise click.UsageError("--bundle holds shared libraries: leave --format, --stop-after, --dump and --verify out")
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(filter(None, (text or "").split(",")))
 
 
 def _write_bundle(request: CompileRequest, targets: tuple[str, ...], path: Path, state: State) -> None:
