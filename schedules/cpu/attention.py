@@ -14,6 +14,7 @@ from ...targets.target import Target
 from ...workload import Workload
 from ..kernel import writing
 from ..template import BYTES, CPUS, NotApplicable, template
+from .attention_any import AnyLengthWriter, check_run_time_shapes
 from .attention_operands import Shapes
 from .attention_rows import RowWriter, guards_against_nan
 from .attention_stream import StreamWriter
@@ -33,10 +34,12 @@ def layouts(work: Workload, target: Target) -> Workload:
     if any(program.steps and program.steps[-1].dtype != "float32" for program in work.inner):
         raise NotApplicable
     Shapes.of(work)
+    if not work.is_static:
+        check_run_time_shapes(work, target.lanes())
     return work
 
 
-@template("attention", arch=CPUS, layouts=layouts)
+@template("attention", arch=CPUS, layouts=layouts, symbolic=True)
 def attention(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Compute rows of scores in cache, softmax them, multiply with the values.
 
@@ -49,6 +52,11 @@ def attention(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     width = knobs.choice("vectors", (1, 2, 3, 4), default=vectors)
     unroll = knobs.choice("unroll", (1, 2, 4, 8), default=4)
     lanes = target.lanes()
+    if not work.is_static:
+        with writing(work) as kernel:
+            AnyLengthWriter(kernel, target, tile, width, unroll).write()
+        assert kernel.function is not None
+        return kernel.function
     stream = knobs.choice("chunk", (0, lanes, 64, 128, 192, 256, 512), default=_CHUNK if _is_long(work, target) else 0)
     on_weights = work.inner[1]
     with writing(work) as kernel:

@@ -18,7 +18,7 @@ from ..kernel import Kernel, balanced, starts, unrolled_loop
 from ..low_precision import LowBuffer, dot, store_element
 from ..scalar import evaluate
 from ..transcendental import exp_nonpositive
-from ..vectors import lane_loop, powers_of_two
+from ..vectors import each_vector, extent, lane_loop
 from .attention_operands import Operand, Panels, Shapes, cut_vectors, operand_axes
 from .attention_pairs import PairedValues, depth_in_pairs, multiplies_all_pairs
 from .matmul import unravel
@@ -78,19 +78,19 @@ class RowWriter:
         """Emit the loops: batch and chunk of queries > block of rows > scores, softmax, values."""
         shapes = self.shapes
         batches = math.prod(shapes.batch)
-        chunks = self._chunks(batches)
-        with T.parallel(0, batches * chunks) as index:
+        chunks = self.chunks(batches)
+        with T.parallel(0, extent(batches * chunks)) as index:
             chunk, self.batch = index % chunks, unravel(index // chunks, shapes.batch)
             self.k.open(self.batch)
             self.v.open(self.batch)
             self.base = T.bind(self.q.base(self.batch))
             for first, size, count in self.blocks():
-                begin = chunk * count // chunks
-                with T.serial(0, (chunk + 1) * count // chunks - begin) as at:
-                    self.row = (begin + at) * size + first
+                begin = chunk * extent(count) // chunks
+                with T.serial(0, (chunk + 1) * extent(count) // chunks - begin) as at:
+                    self.row = (begin + at) * size + extent(first)
                     self.block(size)
 
-    def _chunks(self, batches: int) -> int:
+    def chunks(self, batches: int) -> int:
         """Return into how many parts the queries of a batch are cut, so that the cores have even work."""
         if self.cores == 1 or batches % self.cores == 0 or batches >= 8 * self.cores:
             return 1
@@ -108,8 +108,8 @@ class RowWriter:
         with T.serial(0, rows) as at:
             self._softmax(at)
             if self.divided:
-                self._weights(at)
-        self.each_value_tile([(0, rows, 1)], 0, self.shapes.keys, self._store)
+                self.weights(at)
+        self.each_value_tile([(0, rows, 1)], 0, self.shapes.keys, self.store)
 
     def allocate(self, rows: int, vectors: int) -> None:
         """Make the buffers of a block. A row of scores has a vector too many: rows in one cache set would collide."""
@@ -143,7 +143,7 @@ class RowWriter:
     def _score_tile(self, local: Expr, rows: int, origin: Expr, block: Expr, vectors: int, reach: int) -> None:
         """Emit the scores of ``rows`` rows and ``vectors`` vectors of keys, ``reach`` lanes of each."""
         sums = RegisterTile(rows, vectors, self.lanes, step=self.score_step)
-        self._product(
+        self.product(
             sums,
             self.q.columns,
             lambda at, k: self.q.element(self.base, self.row + local + at, k),
@@ -157,14 +157,15 @@ class RowWriter:
                         column = (block + vector) * self.lanes + start + lane
                         logical = [*self.batch, self.row + local + at, origin * self.lanes + column]
                         value = sums.sum(at, vector, lane + start)
-                        value = self._apply(self.on_scores, value, self.score_operands, logical)
+                        value = self.apply(self.on_scores, value, self.score_operands, logical)
                         T.buffer_store(self.scores, value, [local + at, column])
 
-    def _product(self, sums: RegisterTile, depth: int, element: Any, vector: Any, by_lane: bool) -> None:
+    def product(self, sums: RegisterTile, depth: int, element: Any, vector: Any, by_lane: bool) -> None:
+        """Emit ``sums += element(row, k) * vector(vector, k, lane)`` for all k."""
         sums.clear(sums.rows)
         for start, steps, unroll in unrolled_loop(depth, self.unroll):
-            with T.serial(0, steps) as outer:
-                self._steps(sums, outer * unroll + start, unroll, element, vector, by_lane)
+            with T.serial(0, extent(steps)) as outer:
+                self._steps(sums, outer * unroll + extent(start), unroll, element, vector, by_lane)
 
     @staticmethod
     def _steps(sums: RegisterTile, k: Expr, count: int, element: Any, vector: Any, by_lane: bool) -> None:
@@ -175,9 +176,10 @@ class RowWriter:
             by_lane=by_lane,
         )
 
-    def _apply(
+    def apply(
         self, program: PointwiseProgram, value: Expr, operands: list[tuple[Any, TensorType]], logical: list[Expr]
     ) -> Expr:
+        """Return a program's result on a value at its place among the scores."""
         loaded = [load(buffer, tensor, logical, self.shapes.scores) for buffer, tensor in operands]
         return evaluate(program, [value, *loaded])
 
@@ -205,16 +207,19 @@ class RowWriter:
         T.buffer_store(top, self.greatest(at, width), [0])
         T.buffer_store(self.scale, tirx.const(1.0, "float32") / self.exponentials(at, top[0], width), [at])
 
-    def _weights(self, at: Expr) -> None:
+    def weights(self, at: Expr) -> None:
         """Emit the program on one row of probabilities."""
         same = _same_for_all_keys(self.weight_operands)
         keys = self.k.blocks * self.lanes if same else self.shapes.keys
-        for start, count, width in powers_of_two(keys, self.lanes):
-            with T.serial(0, count) as step, lane_loop(width) as lane:
-                key = step * width + start + lane
+
+        def weigh(start: Expr, width: int) -> None:
+            with lane_loop(width) as lane:
+                key = start + lane
                 value = self.scores[at, key] * self.scale[at]
-                value = self._apply(self.on_weights, value, self.weight_operands, [*self.batch, self.row + at, key])
+                value = self.apply(self.on_weights, value, self.weight_operands, [*self.batch, self.row + at, key])
                 T.buffer_store(self.scores, value, [at, key])
+
+        each_vector(keys, self.lanes, weigh)
 
     def each_value_tile(
         self, tiles: Tiles, first_key: Expr, keys: int, store: Callable[[RegisterTile, Expr, Expr], None]
@@ -235,7 +240,7 @@ class RowWriter:
         step, width = (dot, 2) if self.paired_values else (multiply_add, 1)
         weights = self.rounded_pairs if self.paired_values else self.scores
         sums = RegisterTile(rows, vectors, self.lanes, step=step)
-        self._product(
+        self.product(
             sums,
             -(-keys // width),
             lambda at, k: weights[local + at, k],
@@ -244,7 +249,8 @@ class RowWriter:
         )
         store(sums, local, block)
 
-    def _store(self, sums: RegisterTile, local: Expr, block: Expr) -> None:
+    def store(self, sums: RegisterTile, local: Expr, block: Expr) -> None:
+        """Emit the stores of a tile of results, from a row of the block and a vector of columns on."""
         with T.unroll(0, sums.rows) as at:
             for vector in range(sums.vectors):
                 self.store_vector(local + at, block + vector, lambda lane, v=vector: sums.sum(at, v, lane))  # type: ignore[misc]
