@@ -137,6 +137,12 @@ def _contents(manifest: dict[str, Any], file_bytes: int) -> LibraryContents:
 
 def _specs(tensors: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(str(each["name"]), tuple(each["shape"]), str(each["dtype"]), tuple(each.get("largest", ())))
+        TensorSpec(
+            str(each["name"]),
+            tuple(each["shape"]),
+            str(each["dtype"]),
+            tuple(each.get("largest", ())),
+            tuple(map(str, each.get("labels", ()))),
+        )
         for each in tensors
     )

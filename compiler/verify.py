@@ -70,8 +70,13 @@ class OutputError:
 def compare(name: str, got: Array, reference: Array, tolerance: Tolerance) -> OutputError:
     """Compare an output with its reference; a wrong shape or element type is an infinite error."""
     limit = tolerance.limit(reference, str(reference.dtype)) if reference.dtype.kind == "f" else 0.0
+    if reference.dtype.kind == "O":
+        reference = reference.astype(got.dtype)
     if got.shape != reference.shape or got.dtype != reference.dtype:
         return OutputError(name, np.inf, np.inf, limit)
+    if reference.dtype.kind in "UO":
+        wrong = 0.0 if np.array_equal(got, reference) else np.inf
+        return OutputError(name, wrong, wrong, 0.0)
     absolute = largest_difference(got, reference)
     scale = largest_magnitude(reference)
     return OutputError(name, absolute, absolute / scale if scale else absolute, limit)

@@ -6,7 +6,7 @@ import _ctypes
 import ctypes
 import os
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..signature import TensorSpec
 from . import interface
 from .elf import architecture_name, own_machine, read_elf
-from .manifest import read_manifest
+from .manifest import labels_of, read_manifest
 
 _FAILURES: dict[int, type[Exception]] = {
     interface.INVALID_ARGUMENT: UserError,
@@ -88,7 +88,10 @@ class Library:
         self.name: str = info.name.decode()
         self.target: str = info.target.decode()
         self.inputs = tuple(self._spec(info.inputs[index]) for index in range(info.num_inputs))
-        self.outputs = tuple(self._spec(info.outputs[index]) for index in range(info.num_outputs))
+        self.outputs = tuple(
+            replace(self._spec(info.outputs[index]), labels=labels_of(self.manifest, index))
+            for index in range(info.num_outputs)
+        )
         #: How many elements each output has at the most; fewer than of its largest shape where sizes depend on others.
         self.most_elements = tuple(
             int(info.outputs[index].bytes) // max(info.outputs[index].dtype.bits // 8, 1)

@@ -95,6 +95,12 @@ def find_manifest(path: str | Path) -> dict[str, Any]:
     raise UserError(f"{path}: is not made by Tilewright (it has no manifest)")
 
 
+def labels_of(manifest: dict[str, Any], index: int) -> tuple[str, ...]:
+    """Return the strings that an output's elements number; none for most."""
+    outputs = manifest.get("signature", {}).get("outputs", ())
+    return tuple(map(str, outputs[index].get("labels", ()))) if index < len(outputs) else ()
+
+
 def _parse(elf: ElfFile, text: bytes, length: int) -> dict[str, Any]:
     try:
         manifest = json.loads(text.decode())

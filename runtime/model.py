@@ -20,7 +20,7 @@ from ..signature import TensorSpec
 from .arrays import Port, bind
 from .instance import Instance
 from .library import Library, Step
-from .outputs import Outputs
+from .outputs import Outputs, named_labels
 
 Array = NDArray[Any]
 
@@ -49,10 +49,10 @@ class BoundCall:
 
     Attributes:
         outputs: the arrays that every run writes; of sizes that the data decides, the largest. What a call returns are
-            the parts of them that it has found.
+            the parts of them that it has found, and strings in place of the numbers of labels.
     """
 
-    __slots__ = ("_inputs", "_instance", "_measures", "_shapes", "_sinks", "_sources", "outputs")
+    __slots__ = ("_inputs", "_instance", "_labels", "_measures", "_shapes", "_sinks", "_sources", "outputs")
 
     def __init__(
         self, instance: Instance, inputs: Sequence[Array], outputs: Outputs, shapes: Any, measures: bool
@@ -63,18 +63,21 @@ class BoundCall:
         self._shapes = shapes
         self._sources, self._sinks = _addresses(inputs), _addresses(outputs.values())
         self.outputs = outputs
+        self._labels = named_labels(instance.library.outputs)
 
     def __call__(self) -> Outputs:
         """Run the model and return the outputs. Raises RuntimeError when a step fails; the message names it."""
         if not self._measures:
             self._instance.run(self._sources, self._sinks, self._shapes)
-            return self.outputs
+            if not self._labels:
+                return self.outputs
+            return Outputs(list(self.outputs.keys()), self.outputs.values(), self._labels)
         found = self._instance.run_and_measure(self._sources, self._sinks, self._shapes)
         arrays = [
             array.reshape(-1)[: math.prod(shape)].reshape(shape)
             for array, shape in zip(self.outputs.values(), found, strict=True)
         ]
-        return Outputs(list(self.outputs.keys()), arrays)
+        return Outputs(list(self.outputs.keys()), arrays, self._labels)
 
 
 class Model:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, KeysView, Sequence
+from collections.abc import Iterator, KeysView, Mapping, Sequence
 from typing import Any, overload
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..registry import nearest
+from ..signature import TensorSpec
 
 Array = NDArray[Any]
+
+
+def named_labels(outputs: Sequence[TensorSpec]) -> dict[str, tuple[str, ...]]:
+    """Return the labels of the outputs that have any, by the outputs' names."""
+    return {spec.name: spec.labels for spec in outputs if spec.labels}
 
 
 class Outputs:
@@ -17,12 +24,19 @@ class Outputs:
 
     Unpacking and iteration give the arrays (``boxes, scores = model(x)``); ``outputs["scores"]`` and ``outputs[1]``
     pick one; ``dict(outputs)`` maps names to arrays; ``"scores" in outputs`` asks for a name.
+
+    Args:
+        labels: of outputs that stand for strings, the strings; their arrays become arrays of these.
     """
 
     __slots__ = ("_arrays",)
 
-    def __init__(self, names: Sequence[str], arrays: Sequence[Array]) -> None:
+    def __init__(
+        self, names: Sequence[str], arrays: Sequence[Array], labels: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self._arrays = dict(zip(names, arrays, strict=True))
+        for name, strings in (labels or {}).items():
+            self._arrays[name] = np.asarray(strings)[self._arrays[name]]
 
     def keys(self) -> KeysView[str]:
         """Return the names, in order."""

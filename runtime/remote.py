@@ -22,7 +22,7 @@ from ..errors import UserError
 from ..signature import TensorSpec
 from .manifest import read_manifest
 from .model import StepTime
-from .outputs import Outputs
+from .outputs import Outputs, named_labels
 
 Array = NDArray[Any]
 
@@ -160,7 +160,7 @@ class RemoteModel:
             count = int(np.prod(shape, dtype=np.int64))
             arrays.append(np.frombuffer(answer, dtype, count, offset).reshape(shape).copy())
             offset += count * dtype.itemsize
-        return Outputs([spec.name for spec in self.outputs], arrays)
+        return Outputs([spec.name for spec in self.outputs], arrays, named_labels(self.outputs))
 
     def _ask(self, kind: int, pieces: Sequence[bytes]) -> bytes:
         """Send a message and return the bytes of its answer. Raises UserError with what the runner says instead."""

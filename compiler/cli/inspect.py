@@ -136,7 +136,9 @@ def _signature(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) 
     return [
         (
             role,
-            f"{spec.name}: {spec.dtype} {shape(spec.shape)}" + (f", up to {shape(spec.largest)}" * bool(spec.largest)),
+            f"{spec.name}: {spec.dtype} {shape(spec.shape)}"
+            + f", up to {shape(spec.largest)}" * bool(spec.largest)
+            + f", numbers of {', '.join(map(repr, spec.labels))}" * bool(spec.labels),
         )
         for role, specs in (("input", inputs), ("output", outputs))
         for spec in specs

@@ -66,6 +66,8 @@ def make_manifest(
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
     described: dict[str, Any] = {"name": spec.name, "shape": list(map(_size, spec.shape)), "dtype": spec.dtype}
+    if spec.labels:
+        described["labels"] = list(spec.labels)
     return described if spec.is_static else {**described, "largest": list(upper_shape(spec.dims))}
 
 

@@ -15,12 +15,15 @@ class TensorSpec:
         shape: dimensions in elements; what only a run knows is a ``Dim``, or its text in a loaded library.
         dtype: numpy's name of the element type ("float32", "int64", "bool", ...).
         largest: in a loaded library, the largest shape; empty where the shape says it.
+        labels: of an output whose elements are strings for the model's author: the strings that its int64 elements
+            number; empty for all others.
     """
 
     name: str
     shape: tuple[int | str, ...]
     dtype: str
     largest: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def static_shape(self) -> tuple[int, ...]:

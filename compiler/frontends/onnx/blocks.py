@@ -20,6 +20,7 @@ from .functions import reads_of
 from .graph_rows import GraphNode, leaves_of, with_leaves
 from .limits import MOST_BLOCKS
 from .shape_values import ShapeValue
+from .strings import refuse_labels
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def make_block(
         exprs = [node.importer.expr(leaf) for each in results for leaf in leaves_of(each)]
     finally:
         node.importer.builder = outer
+    refuse_labels(captured, outer.labels)
+    refuse_labels(exprs, builder.labels)
     title, read = builder.finish_block(name, exprs, list(captured.values()))
     captures = tuple(value for value, param in captured.items() if param in read)
     return Block(title, captures, tuple(results), tuple(each.ty for each in exprs))

@@ -21,11 +21,18 @@ def class_labels(node: Node, integers: str, count: int) -> tuple[int, ...]:
 
 
 def label_of(node: Node, scores: Expr, labels: Sequence[int]) -> Expr:
-    """Return the label int64 [N] of the highest score, the first of equals."""
+    """Return the label int64 [N] of the highest score, the first of equals; numbers where labels are strings."""
     best = node.emit(relax.op.argmax(scores, axis=1))
     if tuple(labels) == tuple(range(len(labels))):
-        return node.cast(best, "int64")
+        return named(node, node.cast(best, "int64"))
     return node.emit(relax.op.take(node.const(np.array(labels), "int64"), best, axis=0))
+
+
+def named(node: Node, numbers: Expr) -> Expr:
+    """Return the numbers of classes, remembered as those of the model's strings where it has any."""
+    strings = node.get_strings("classlabels_strings")
+    integers = any(node.has(f"classlabels_{kind}") for kind in ("ints", "int64s"))
+    return node.name_elements(numbers, strings) if strings and not integers else numbers
 
 
 def two_scores(node: Node, score: Expr, labels: Sequence[int], probability: bool, transform: str) -> list[Expr]:
@@ -38,7 +45,7 @@ def two_scores(node: Node, score: Expr, labels: Sequence[int], probability: bool
     flat = node.emit(relax.op.squeeze(score, [1]))
     second = node.emit(relax.op.greater(flat, node.const(limit, score)))
     values = [node.const(labels[at], "int64") for at in (1, 0)]
-    label = node.emit(relax.op.where(second, *values))
+    label = named(node, node.emit(relax.op.where(second, *values)))
     if probability and transform != "LOGISTIC":
         first = node.emit(relax.op.subtract(node.const(1.0, score), score))
     else:

@@ -34,6 +34,8 @@ class FunctionBuilder:
         self._bindings: list[relax.VarBinding] = []
         self._values: dict[Expr, Expr] = {}
         self.sizes: dict[Any, int] = {}
+        #: Of expressions that number strings, the strings.
+        self.labels: dict[Expr, tuple[str, ...]] = {}
         self._taken: set[str] = outer._taken if outer else set()
 
     def nested(self) -> FunctionBuilder:

@@ -33,6 +33,7 @@ from .node import Node, constant
 from .registry import find_row, normal_domain
 from .sequence_inputs import join_inputs, split_inputs
 from .shape_values import ShapeValue, fold_shape_values, shape_tensor, shape_value
+from .strings import holds_strings, numbered, reads_labels, refuse_labels
 from .tensors import to_array
 
 Array = NDArray[Any]
@@ -121,9 +122,10 @@ class _Importer:
         self._walk(self.nodes, scope, self.opsets, None)
         values = [(value.name, self._result(scope, value.name)) for value in self.graph.output]
         named = [each for name, value in values for each in self._tensors(name, value)]
-        results = [self._expr(value) for _, value in named]
+        results = [self._expr(value, name) for name, value in named]
         outputs = tuple(
-            TensorSpec(name, shape_of(expr), dtype_of(expr)) for (name, _), expr in zip(named, results, strict=True)
+            TensorSpec(name, shape_of(expr), dtype_of(expr), labels=self.builder.labels.get(expr, ()))
+            for (name, _), expr in zip(named, results, strict=True)
         )
         signature = Signature(tuple(inputs), outputs)
         return ImportedModel(identifier(self.path.stem), self.builder.module(results), signature, self.builder.origins)
@@ -162,14 +164,19 @@ class _Importer:
         operands = {name: self._operand(scope, name) for name in node.input if name}
         graph_row = find_graph_row(domain, node.op_type)
         if graph_row is not None and (domain, node.op_type) not in self.functions:
+            refuse_labels(operands.values(), self.builder.labels)
             return self._graph_row(graph_row, GraphNode(self, node, scope, opsets, label))
         if not all(map(is_tensor_value, operands.values())):
             if node.op_type == "Identity":
                 return list(operands.values())
             raise UserError("one of its operands is a sequence or an optional, where a tensor is needed")
+        operands, labels = numbered(node, operands, self.builder.labels)
+        if labels and node.op_type in ("Cast", "Identity"):
+            return [next(iter(operands.values()))]
         types = {name: _type_of(value) for name, value in operands.items()}
         arrays = {name: value for name, value in operands.items() if isinstance(value, np.ndarray)}
-        inferred = self._infer(node, types, arrays, opsets)
+        reads = reads_labels(node, operands, self.builder.labels)
+        inferred = {} if reads else self._infer(node, types, arrays, opsets)
         folded = self._fold(node, operands, arrays, opsets, inferred)
         if folded is not None:
             return list(folded)
@@ -189,10 +196,12 @@ class _Importer:
             self.builder.unique,
             self.builder.definition,
             self.builder.sizes,
+            self.builder.labels,
         )
         arguments = [self._expr(operands[each], each, label) if each else None for each in node.input]
         results = self._convert(row.convert, view, arguments)
         self._check(node, results, inferred, label)
+        self.builder.labels.update({each: labels for each in results if labels})
         return [_folded(expr) for expr in results]
 
     def _convert(self, convert: Any, view: Node, arguments: list[relax.Expr | None]) -> list[Value]:
@@ -349,6 +358,8 @@ class _Importer:
             return expr
         if not isinstance(value, np.ndarray):
             return value
+        if holds_strings(value):
+            raise UserError(f"{self.path}: '{name}' holds strings, which cannot be compiled where numbers are needed")
         if id(value) not in self.constants:
             made = constant(value)
             made = self.builder.emit(made, "constant", "") if isinstance(made, relax.Call) else made

@@ -35,6 +35,7 @@ class Node:
         unique: makes a name that nothing else has.
         definition: from a variable to the expression that it is bound to, None for parameters.
         sizes: the symbols of sizes that nodes before have read from tensors; more are added.
+        labels: of expressions that number strings, the strings; more are added.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Node:
         unique: Callable[[str], str] = str,
         definition: Callable[[Expr], Expr | None] = lambda _: None,
         sizes: MutableMapping[Any, int] | None = None,
+        labels: MutableMapping[Any, tuple[str, ...]] | None = None,
     ) -> None:
         self.proto = proto
         self.opset = opset
@@ -55,6 +57,7 @@ class Node:
         self._unique = unique
         self.definition = definition
         self.sizes: MutableMapping[Any, int] = {} if sizes is None else sizes
+        self._labels: MutableMapping[Any, tuple[str, ...]] = {} if labels is None else labels
         self._shape_values = {} if shape_values is None else shape_values
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
 
@@ -96,6 +99,15 @@ class Node:
         """Return a tensor attribute, or None."""
         value = self._value(name, None)
         return value if isinstance(value, TensorProto) else None
+
+    def name_elements(self, numbers: Expr, strings: Sequence[str]) -> Expr:
+        """Return numbers int64, remembered as those of strings."""
+        self._labels[numbers] = tuple(strings)
+        return numbers
+
+    def names_of(self, numbers: Expr) -> tuple[str, ...]:
+        """Return the strings that an operand's elements number; none where they are numbers."""
+        return self._labels.get(numbers, ())
 
     def wants(self, output: int) -> bool:
         """Return whether the graph uses an optional output of the node."""

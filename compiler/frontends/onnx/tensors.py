@@ -24,11 +24,11 @@ _PACKED = frozenset(
 
 def to_array(model_path: Path, tensor: TensorProto) -> NDArray[Any]:
     """Return a tensor's elements. Raises UserError when its bytes do not fit its shape or its type has no arrays."""
-    if tensor.data_type == TensorProto.STRING:
-        raise UserError(f"{model_path}: tensor '{tensor.name}' holds strings, which cannot be compiled")
     if tensor.data_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128):
         raise UserError(f"{model_path}: tensor '{tensor.name}' holds complex numbers, which cannot be compiled")
     if tensor.data_location == TensorProto.EXTERNAL:
+        if tensor.data_type == TensorProto.STRING:
+            raise UserError(f"{model_path}: tensor '{tensor.name}' holds strings in an external file, as none may")
         return _external_array(model_path, tensor)
     try:
         array: NDArray[Any] = numpy_helper.to_array(tensor)

@@ -192,7 +192,13 @@ def test_damaged_bytes_give_a_model_or_one_sentence(data: st.DataObject) -> None
 
 
 def test_strings_are_refused(tmp_path: Path) -> None:
-    model = _relu()
+    model = model_of([helper.make_node("Identity", ["x"], ["y"])], {"x": normal(1)})
+    model.graph.node[0].input[0] = "words"
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", onnx.TensorProto.STRING, [1]))
     model.graph.initializer.append(numpy_helper.from_array(np.array(["a"], object), "words"))
     message = _message(_save(model, tmp_path))
-    assert message == f"{tmp_path / 'model.onnx'}: tensor 'words' holds strings, which cannot be compiled"
+    assert message == f"{tmp_path / 'model.onnx'}: 'y' holds strings, which cannot be compiled where numbers are needed"
+    model.graph.initializer[0].ClearField("string_data")
+    model.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    model.graph.initializer[0].external_data.add(key="location", value="model.onnx")
+    assert "tensor 'words' holds strings in an external file" in _message(_save(model, tmp_path))

@@ -12,9 +12,15 @@ import skl2onnx
 from onnx import TensorProto, helper
 from onnx_models import Array, import_model, normal, tensor_input
 from relax_runner import run_module
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 import tilewright
+from tilewright.compiler.inspect_library import inspect_library
+from tilewright.compiler.verify import Tolerance, verify
 from tilewright.errors import UserError
 from tilewright.runtime import load
 
@@ -189,3 +195,57 @@ def test_probabilities_are_those_of_scikit_learn(classes: int, tmp_path: Path) -
     labels, probabilities = load(tmp_path / "model.so")(x)
     np.testing.assert_array_equal(labels, fitted.predict(x))
     np.testing.assert_allclose(probabilities, fitted.predict_proba(x), atol=1e-6)
+
+
+CLASSIFIERS = {
+    "forest": RandomForestClassifier(5, random_state=0),
+    "linear": LogisticRegression(),
+    "bayes": GaussianNB(),
+    "neighbours": KNeighborsClassifier(3),
+}
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_labels_that_are_strings(name: str, classes: int, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((60, 4), np.float32)
+    y = np.array(["cat", "ant", "bee"])[(x[:, 0] * classes).astype(int)]
+    model = skl2onnx.to_onnx(CLASSIFIERS[name].fit(x, y), x[:1], options={"zipmap": False})
+    path, library = tmp_path / "model.onnx", tmp_path / "model.so"
+    path.write_bytes(model.SerializeToString())
+    tilewright.compile(path, input_shapes={"X": x.shape}).save(library)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    wanted, scores = session.run(None, {"X": x})
+    loaded = load(library)
+    found = loaded(x)
+    assert found[0].tolist() == wanted.tolist()
+    np.testing.assert_allclose(found[1], scores, atol=1e-6)
+    assert loaded.outputs[0].labels == inspect_library(library).outputs[0].labels == tuple(sorted(set(y.tolist())))
+    assert all(each.passed for each in verify(library, path, Tolerance()))
+
+
+def test_labels_are_encoded_again() -> None:
+    weights = {"coefficients": normal(12, seed=4).tolist(), "intercepts": [0.1, 0.2, 0.3]}
+    words, domain = ["one", "two", "three"], "ai.onnx.ml"
+    encode: dict[str, Any] = {"keys_strings": words[::-1], "values_int64s": [30, 20, 10], "domain": domain}
+    nodes = [
+        helper.make_node("LinearClassifier", ["x"], ["l", "s"], domain=domain, classlabels_strings=words, **weights),
+        helper.make_node("LabelEncoder", ["l"], ["y"], **encode),
+        helper.make_node("LabelEncoder", ["y"], ["w"], domain=domain, keys_int64s=[10, 20], values_strings=["a", "b"]),
+    ]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.INT64, [7]),
+               helper.make_tensor_value_info("w", TensorProto.STRING, [7])]  # fmt: skip
+    graph = helper.make_graph(nodes, "test", [tensor_input("x", X)], outputs)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    wanted = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": X})
+    imported = import_model(model)
+    codes, numbers = run_module(imported.module, [X])
+    np.testing.assert_array_equal(codes, wanted[0])
+    assert [imported.signature.outputs[1].labels[at] for at in numbers] == wanted[1].tolist()
+    graph.node[1].CopyFrom(helper.make_node("StringConcat", ["l", "l"], ["y"]))
+    graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
+    del graph.node[2], graph.output[1]
+    opsets[0].version = 20
+    with pytest.raises(UserError, match="node StringConcat 'y': libraries hold numbers only, and strings as labels"):
+        import_model(helper.make_model(graph, opset_imports=opsets, ir_version=9))

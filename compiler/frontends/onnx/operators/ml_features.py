@@ -90,10 +90,19 @@ def one_hot_encoder(node: Node, x: Expr) -> Expr:
 @operator("LabelEncoder", domain=_DOMAIN)
 def label_encoder(node: Node, x: Expr) -> Expr:
     """Values for keys; the last of equal keys counts, and unknown keys get the default."""
-    keys, values = _listed(node, "keys", "classes"), _listed(node, "values", "")
+    names = node.names_of(x)
+    keys = np.array(node.get_strings("keys_strings")) if names else _listed(node, "keys", "classes")
+    strings = node.get_strings("values_strings")
+    values = np.arange(len(strings)) if strings else _listed(node, "values", "")
     if keys is None or values is None or len(keys) != len(values):
         raise UserError("its keys and values are missing, or differ in length")
-    return _mapped(node, x, keys, values, _default(node, values.dtype))
+    if names:
+        known = [at for at, key in enumerate(keys) if key in names]
+        keys, values = np.array([names.index(keys[at]) for at in known], np.int64), values[known]
+    if not strings:
+        return _mapped(node, x, keys, values, _default(node, values.dtype))
+    numbers = node.emit(_mapped(node, x, keys, values.astype(np.int64), len(strings)))
+    return node.name_elements(numbers, [*strings, node.get_string("default_string", "_Unused")])
 
 
 def _listed(node: Node, name: str, other: str) -> Any:
