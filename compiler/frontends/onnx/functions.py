@@ -58,6 +58,16 @@ def body_opsets(body: FunctionProto, opsets: Mapping[str, int]) -> dict[str, int
     return {**opsets, **{normal_domain(entry.domain): entry.version for entry in body.opset_import}}
 
 
+def without_absent(nodes: list[NodeProto], body: FunctionProto, given: Iterable[str]) -> list[NodeProto]:
+    """Return a body's nodes, which are changed, with the parameters that a call leaves out left out of their operands."""
+    absent = set(body.input).difference(given)
+    for node in nodes:
+        for index, name in enumerate(node.input):
+            if name in absent:
+                node.input[index] = ""
+    return nodes
+
+
 def live_nodes(nodes: Iterable[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
     """Return the nodes, in order, on which the outputs depend."""
     needed = set(outputs)

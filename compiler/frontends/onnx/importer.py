@@ -24,7 +24,7 @@ from ....tvm_names import constant_value, dtype_of, is_constant, shape_of
 from ..model import ImportedModel
 from .folding import can_fold, fold, fold_shape, inferred_types, static_dims
 from .function_builder import FunctionBuilder, identifier
-from .functions import body_nodes, body_of, body_opsets, live_nodes, unsupported_nodes
+from .functions import body_nodes, body_of, body_opsets, live_nodes, unsupported_nodes, without_absent
 from .graph_rows import GraphNode, GraphRow, find_graph_row, is_tensor_value, leaves_of
 from .interface import resolve_inputs
 from .limits import MOST_NODES, check_size, too_large
@@ -333,7 +333,7 @@ class _Importer:
             raise UnsupportedOperators(str(self.path), [(self._operator(node, opsets), _name(node))])
         inner: Scope = {name: operands[outer] for name, outer in zip(body.input, node.input, strict=False) if outer}
         versions = body_opsets(body, opsets)
-        nodes = live_nodes(_without_absent(body_nodes(node, body, opsets), body, inner), body.output)
+        nodes = live_nodes(without_absent(body_nodes(node, body, opsets), body, inner), body.output)
         self._refuse_below(nodes, inner, versions, label)
         self._walk(nodes, inner, versions, label)
         return [inner[name] for name, outer in zip(body.output, node.output, strict=False) if outer]
@@ -369,15 +369,6 @@ class _Importer:
     def _operator(self, node: NodeProto, opsets: Mapping[str, int]) -> str:
         domain = normal_domain(node.domain)
         return f"{domain or 'ai.onnx'}.{node.op_type} (opset {opsets.get(domain, 1)})"
-
-
-def _without_absent(nodes: list[NodeProto], body: FunctionProto, scope: Scope) -> list[NodeProto]:
-    absent = {name for name in body.input if name not in scope}
-    for node in nodes:
-        for index, name in enumerate(node.input):
-            if name in absent:
-                node.input[index] = ""
-    return nodes
 
 
 def _name(node: NodeProto) -> str:
