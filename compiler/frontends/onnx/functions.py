@@ -59,7 +59,7 @@ def body_opsets(body: FunctionProto, opsets: Mapping[str, int]) -> dict[str, int
 
 
 def without_absent(nodes: list[NodeProto], body: FunctionProto, given: Iterable[str]) -> list[NodeProto]:
-    """Return a body's nodes, which are changed, with the parameters that a call leaves out left out of their operands."""
+    """Return a body's nodes, changed in place: parameters that a call leaves out are left out of their operands."""
     absent = set(body.input).difference(given)
     for node in nodes:
         for index, name in enumerate(node.input):

@@ -186,23 +186,27 @@ class _Importer:
         row = find_row(domain, node.op_type, opsets.get(domain, 1))
         if row is None or (domain, node.op_type) in self.functions:
             return self._expand(node, operands, types, opsets, label)
-        name = next(name for name in node.output if name)
-        view = Node(
-            node,
-            opsets.get(domain, 1),
-            label,
-            lambda expr: self.builder.emit(expr, name, label),
-            self.shape_values,
-            self.builder.unique,
-            self.builder.definition,
-            self.builder.sizes,
-            self.builder.labels,
-        )
+        view = self._view(node, opsets.get(domain, 1), label)
         arguments = [self._expr(operands[each], each, label) if each else None for each in node.input]
         results = self._convert(row.convert, view, arguments)
         self._check(node, results, inferred, label)
         self.builder.labels.update({each: labels for each in results if labels})
         return [_folded(expr) for expr in results]
+
+    def _view(self, node: NodeProto, opset: int, label: str) -> Node:
+        """Return a node as its row sees it."""
+        builder, name = self.builder, next(name for name in node.output if name)
+        return Node(
+            node,
+            opset,
+            label,
+            lambda expr: builder.emit(expr, name, label),
+            self.shape_values,
+            builder.unique,
+            builder.definition,
+            builder.sizes,
+            builder.labels,
+        )
 
     def _convert(self, convert: Any, view: Node, arguments: list[relax.Expr | None]) -> list[Value]:
         while arguments and arguments[-1] is None:
