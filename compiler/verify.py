@@ -23,6 +23,8 @@ Array = NDArray[np.generic]
 
 #: What rounding may do to a network's output, relative to its largest element, by the element type of the output.
 _RELATIVE = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2}
+#: What rounding of the tensors between kernels may do besides, by the precision that a library computes in.
+_LOW = {"bf16": 5e-2, "fp16": 1e-2}
 _ABSOLUTE = 1e-7
 #: A relative error below this may come from rounding; above it something is wrong.
 _ROUNDING = 1e-3
@@ -33,15 +35,18 @@ class Tolerance:
     """How far an output may lie from the reference: atol + rtol * max |reference|; integers must be equal.
 
     Attributes:
-        rtol, atol: None for the default of the output's element type.
+        rtol, atol: None for the default of the output's element type and the precision.
+        precision: what the library computes in.
     """
 
     rtol: float | None = None
     atol: float | None = None
+    precision: str = "fp32"
 
     def limit(self, reference: Array, dtype: str) -> float:
         """Return the largest absolute error allowed."""
-        rtol = _RELATIVE.get(dtype, 0.0) if self.rtol is None else self.rtol
+        usual = max(_RELATIVE[dtype], _LOW.get(self.precision, 0.0)) if dtype in _RELATIVE else 0.0
+        rtol = usual if self.rtol is None else self.rtol
         atol = _ABSOLUTE if self.atol is None else self.atol
         return atol + rtol * largest_magnitude(reference)
 

@@ -161,7 +161,8 @@ def command(
     if bundle:
         _write_bundle(request, _words(bundle), output or Path(f"{model.stem}.tar"), state)
         return
-    if effective_precision(precision, load_target(target), strict) != precision and not state.quiet:
+    computed = effective_precision(precision, load_target(target), strict)
+    if computed != precision and not state.quiet:
         click.echo(f"note: target '{target}' has no {precision}: the model is compiled in fp32", err=True)
     path = output or Path(model.stem + _SUFFIXES[kind])
     if not stop_after:
@@ -170,7 +171,7 @@ def command(
     artifact, times = _compile(request, dumper, state)
     if artifact is not None:
         if verify:
-            _verify(artifact, request, Tolerance(rtol, atol), state)
+            _verify(artifact, request, Tolerance(rtol, atol, computed), state)
         path = artifact.save(path)
     if not state.quiet:
         _print_report(times, artifact.report if artifact else None, path)

@@ -279,3 +279,12 @@ def test_progress_is_shown_to_those_who_watch(call: Call, tiny_model: Path, monk
     monkeypatch.setenv("TERM", "xterm")
     assert "tiny.onnx" in call("compile", tiny_model, "--stop-after", "simplify").err
     assert call("compile", tiny_model, "--stop-after", "simplify", "-q").err == ""
+
+
+def test_nodes_to_keep_in_fp32_need_a_precision_and_a_name_of_the_model(call: Call) -> None:
+    model = _save_rounding(Path("rounding.onnx"))
+    shapes = ("--input-shapes", "x:[32,64]")
+    assert "give --precision, too" in call("compile", model, *shapes, "--keep-fp32", "m").sentence
+    words = ("--precision", "fp16", "--keep-fp32", "Tanj 'y'")
+    assert "has no node 'Tanj 'y''" in call("compile", model, *shapes, *words).sentence
+    assert not Path("rounding.so").exists()

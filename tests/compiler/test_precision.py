@@ -137,3 +137,11 @@ def test_a_target_without_it_computes_in_fp32_or_refuses() -> None:
         "target 'x86-64-v3' has no bf16: it lacks the CPU feature avx512_bf16; "
         "name another target or leave out --strict"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "computed"),
+    [("x86-64-v3", "fp16"), ("x86-64-v2", "fp32"), ("armv8-a", "fp16"), ("armv7-a", "fp32"), ("cortex-a7", "fp16")],
+)
+def test_float16_needs_conversions(name: str, computed: str) -> None:
+    assert effective_precision("fp16", load_target(name)) == computed

@@ -25,6 +25,8 @@ def test_errors_are_relative_to_the_largest_element() -> None:
     assert error.relative == pytest.approx(5e-4, rel=1e-4)
     assert not error.passed
     assert compare("y", got, REFERENCE, Tolerance(rtol=6e-4)).passed
+    assert compare("y", got, REFERENCE, Tolerance(precision="fp16")).passed
+    assert not compare("y", got, REFERENCE, Tolerance(rtol=4e-4, atol=0, precision="fp16")).passed
     assert not compare("y", got, REFERENCE, Tolerance(rtol=4e-4, atol=0)).passed
     assert compare("y", got, REFERENCE, Tolerance(rtol=0, atol=5e-3)).passed
 
