@@ -15,9 +15,9 @@ from tilewright.targets.database import load_target
 from tilewright.workload import PointwiseProgram, Workload
 
 BIAS_RELU = PointwiseProgram(2, (step("add", 0, 1), step("nn.relu", 2)))
-_LABEL, _JUMP = re.compile(r"^(\.L\w+):"), re.compile(r"^\s+j\w+\s+(\.L\w+)")
+_LABEL, _JUMP = re.compile(r"^(\.L\w+):"), re.compile(r"^\s+(?:j\w+|b\.\w+|cbn?z\s+\w+,)\s+(\.L\w+)")
 _VECTOR_STORE = re.compile(r"^\s+vmov\w+\s+%[xyz]mm\d+,.*\(")
-_MULTIPLY_ADD = re.compile(r"^\s+vfn?m(?:add|sub)\w+")
+_MULTIPLY_ADD = re.compile(r"^\s+(?:vfn?m(?:add|sub)\w+|fmla)")
 
 
 def convolution(channels: int, size: int, kernel: int, stride: int = 1) -> Workload:
@@ -121,3 +121,20 @@ def test_other_hot_loops_spill_no_vectors(work: Workload, name: str) -> None:
     loop = hot_loop(assembly(kernel, target), dense=kernel.attrs["tilewright.template"] == "winograd_conv2d")
     assert sum(bool(_MULTIPLY_ADD.match(line)) for line in loop) >= 8
     assert not [line for line in loop if _VECTOR_STORE.match(line) and "(%rsp" in line]
+
+
+@pytest.mark.parametrize(
+    "name", ["3x3", "3x3-small-image", "1x1", "weights", "weights-transposed", "batch", "batch-transposed"]
+)
+def test_hot_loops_of_arm_multiply_by_lane(name: str) -> None:
+    target = load_target("cortex-a72")
+    stored = choose_layouts(WORKLOADS[name], target, "exact")
+    kernel = build_kernel(stored or WORKLOADS[name], target)
+    assert kernel is not None
+    loop = [line for line in hot_loop(assembly(kernel, target)) if not _LABEL.match(line)]
+    multiply_adds = [line for line in loop if _MULTIPLY_ADD.match(line)]
+    assert len(multiply_adds) >= 64
+    assert all(re.search(r"v\d+\.4s, v\d+\.4s, v\d+\.s\[\d\]", line) for line in multiply_adds)
+    assert not [line for line in loop if "[sp" in line or re.match(r"\s+st", line)]
+    # The optimum is one instruction for four multiply-adds.
+    assert len(loop) < 1.35 * len(multiply_adds)
