@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # As many processes as cores; `PYTEST_ARGS=` for one.
 PYTEST_ARGS ?= -n auto
 
-.PHONY: help demo test lint coverage bench bench-x86 conformance clean
+.PHONY: help demo test lint coverage bench bench-x86 bench-cross conformance clean
 
 help:
 	@echo "make demo      compile a trained model, run it on its test images, compare with onnxruntime"
@@ -15,6 +15,7 @@ help:
 	@echo "make coverage  test and report the lines no test runs"
 	@echo "make bench     compile real models, compare outputs and speed with onnxruntime (takes many minutes)"
 	@echo "make bench-x86 the same beside five other runtimes, in an environment of its own (takes an hour)"
+	@echo "make bench-cross  every ARM and RISC-V target under emulation (needs qemu-user and cross compilers)"
 	@echo "make conformance  every backend test of onnx, compiled and run; the table is build/conformance.csv"
 	@echo "make clean     remove what was built"
 
@@ -64,6 +65,9 @@ bench: $(VENV)/.bench
 
 bench-x86: .venv-peers/.peers
 	.venv-peers/bin/python -m benchmarks.x86
+
+bench-cross: $(VENV)/.test
+	$(BIN)/python -m benchmarks.cross
 
 conformance: $(VENV)/.test
 	@mkdir -p build

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from emulation import CPUS, emulator
 from house.repository import ROOT
 
 from tilewright.compiler.api import CompileRequest, compile_model
+from tilewright.compiler.package.runner import build_runner
 from tilewright.runtime.manifest import read_manifest
 from tilewright.targets.database import load_target
 
@@ -101,3 +104,22 @@ def test_an_interface_of_another_version_is_refused(runner: Find, digits: Find, 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "the library has version 1 of the interface and this runner has 2: build both anew" in done.stderr
+
+
+@pytest.mark.slow
+def test_zig_alone_links_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("ziglang") is None and shutil.which("zig") is None:
+        pytest.skip("zig is not installed: pip install ziglang")
+    emulated = emulator("aarch64-linux-gnu", CPUS["rpi4"])
+    programs = [name for name in ("zig", emulated[0]) if shutil.which(name)]
+    (tmp_path / "bin").mkdir()
+    for name in programs:
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name) or "")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("CC", raising=False)
+    artifact = compile_model(CompileRequest(MODEL, "rpi4", jobs=1))
+    assert artifact is not None
+    assert artifact.manifest["versions"]["compiler"].startswith("zig ")
+    program = build_runner(load_target("rpi4"), tmp_path / "runner")
+    done = run(emulated, program, artifact.save(tmp_path / "digits.so"), tmp_path, 2)
+    assert done.returncode == 0, done.stderr
