@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..dim_text import evaluate
 from ..errors import UserError
 from ..runtime import Model, load
+from ..signature import TensorSpec
 from .index_bounds import index_bounds
 from .measure.difference import largest_difference, largest_magnitude
 from .measure.peers import open_peer
@@ -90,15 +93,47 @@ def compare(name: str, got: Array, reference: Array, tolerance: Tolerance) -> Ou
 def verify(library: Path, model: Path, tolerance: Tolerance, *, seed: int = 0) -> list[OutputError]:
     """Run a library and its model on the same random inputs and compare every output with onnxruntime's.
 
-    The library runs with one thread and with one for every processor; the larger error counts.
+    The library runs with one thread and with one for every processor; the larger error counts. Sizes that differ from
+    run to run are the largest, then half of them, then one, as far as the library takes them.
 
     Raises UserError when onnxruntime is not installed or refuses the model, or this machine cannot run the library.
     """
     with load(library) as several, several.new_instance(threads=1) as single:
-        inputs = make_tensors(several.inputs, "random", seed, index_bounds(model))
-        reference = open_peer("onnxruntime", model, inputs, several.threads).outputs()
-        runs = [compare_all(_run_poisoned(each, inputs), reference, tolerance) for each in (single, several)]
+        runs: list[list[OutputError]] = []
+        for specs in sizes_to_try(several.inputs):
+            inputs = make_tensors(specs, "random", seed, index_bounds(model))
+            try:
+                several.bind(inputs)
+            except UserError:
+                if not runs:
+                    raise
+                continue  # below the least size
+            reference = open_peer("onnxruntime", model, inputs, several.threads).outputs()
+            runs += [compare_all(_run_poisoned(each, inputs), reference, tolerance) for each in (single, several)]
         return [max(errors, key=lambda error: error.absolute) for errors in zip(*runs, strict=True)]
+
+
+def sizes_to_try(inputs: Sequence[TensorSpec]) -> Iterator[list[TensorSpec]]:
+    """Yield a loaded library's inputs with the largest sizes, with half of them, and with ones."""
+    most = {
+        dim: size
+        for spec in inputs
+        for dim, size in zip(spec.shape, spec.largest_shape, strict=True)
+        if isinstance(dim, str) and dim.isidentifier()
+    }
+    tried = [most]
+    for sizes in ({name: -(-size // 2) for name, size in most.items()}, dict.fromkeys(most, 1)):
+        if sizes not in tried:
+            tried.append(sizes)
+    for sizes in tried:
+        yield [TensorSpec(spec.name, _at(spec, sizes), spec.dtype) for spec in inputs]
+
+
+def _at(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    def leaf(node: ast.expr) -> int | None:
+        return sizes[node.id] if isinstance(node, ast.Name) else None
+
+    return tuple(evaluate(dim, leaf) if isinstance(dim, str) else dim for dim in spec.shape)
 
 
 def _run_poisoned(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:

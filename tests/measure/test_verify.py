@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tilewright import UserError
-from tilewright.compiler.verify import Tolerance, compare, compare_all, require_passed
+from tilewright.compiler.verify import Tolerance, compare, compare_all, require_passed, sizes_to_try
+from tilewright.signature import TensorSpec
 
 REFERENCE = np.array([[-8.0, 0.5], [2.0, 4.0]], np.float32)
 
@@ -69,3 +70,10 @@ def test_a_missing_output_is_an_error_and_the_worst_is_named() -> None:
     with pytest.raises(UserError, match=r"m\.onnx: .* 2 of 2 output\(s\) differ, 'z' by inf"):
         require_passed(Path("m.onnx"), errors)
     require_passed(Path("m.onnx"), errors[:0])
+
+
+def test_sizes_that_differ_from_run_to_run_are_tried_at_several() -> None:
+    specs = [TensorSpec("x", ("batch", "past + 1", 4), "float32", (5, 9, 4)), TensorSpec("p", ("past",), "int64", (8,))]
+    tried = [[each.shape for each in made] for made in sizes_to_try(specs)]
+    assert tried == [[(5, 9, 4), (8,)], [(3, 5, 4), (4,)], [(1, 2, 4), (1,)]]
+    assert [[each.shape for each in made] for made in sizes_to_try([TensorSpec("x", (2,), "int8")])] == [[(2,)]]
