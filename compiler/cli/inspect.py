@@ -58,10 +58,14 @@ def command(state: State, file: Path, check: bool, as_json: bool) -> None:
         _print_model(model)
 
 
+#: Fields of tensors that only some have.
+_SELDOM = ("largest", "labels")
+
+
 def _plain(described: LibraryContents | ModelContents) -> dict[str, Any]:
-    """Return the fields as JSON's types; only tensors whose shape a run decides have a largest one."""
+    """Return the fields as JSON's types; few tensors have a largest shape, or labels."""
     return asdict(
-        described, dict_factory=lambda pairs: {key: value for key, value in pairs if key != "largest" or value}
+        described, dict_factory=lambda pairs: {key: value for key, value in pairs if key not in _SELDOM or value}
     )
 
 
