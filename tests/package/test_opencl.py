@@ -24,8 +24,12 @@ from torch import nn
 import tilewright
 from tilewright.errors import UserError
 from tilewright.runtime import load
+from tilewright.runtime.manifest import read_manifest
 
 Array = NDArray[Any]
+
+#: The template that makes tiles in registers, for the networks that have such products.
+TILED = {"transformer": "tiled_matmul", "mobile": "pointwise_conv2d"}
 
 needs_opencl = pytest.mark.skipif(
     not ctypes.util.find_library("OpenCL") and not os.environ.get("TILEWRIGHT_TESTS_NEED_TOOLS"),
@@ -66,7 +70,10 @@ def check(library: Path, model: Path, inputs: Mapping[str, Array], tolerance: fl
 @pytest.mark.parametrize("name", NETS)
 def test_networks(tmp_path: Path, name: str) -> None:
     model, (x,) = export(name, tmp_path / f"{name}.onnx")
-    check(compile_to(model, tmp_path), model, {"x": x})
+    library = compile_to(model, tmp_path)
+    check(library, model, {"x": x})
+    templates = {each["template"] for each in read_manifest(library)["kernels"]}
+    assert TILED.get(name, "generic") in templates
 
 
 class MobileNetV2(nn.Module):
@@ -150,6 +157,7 @@ def test_operators_that_no_template_makes(tmp_path: Path) -> None:
 RUN = """
 import sys, numpy as np
 from tilewright.runtime import load
+from tilewright.runtime.manifest import read_manifest
 with load(sys.argv[1]).new_instance() as instance:
     x = np.load(sys.argv[2])
     np.save(sys.argv[3], next(iter(dict(instance.bind({"x": x})().items()).values())))
