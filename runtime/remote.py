@@ -197,6 +197,12 @@ class RemoteModel:
 
 def _specs(tensors: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(str(each["name"]), tuple(each["shape"]), str(each["dtype"]), tuple(each.get("largest", ())))
+        TensorSpec(
+            str(each["name"]),
+            tuple(each["shape"]),
+            str(each["dtype"]),
+            tuple(each.get("largest", ())),
+            labels=tuple(map(str, each.get("labels", ()))),
+        )
         for each in tensors
     )

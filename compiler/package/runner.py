@@ -29,7 +29,9 @@ def build_runner(target: Target, path: Path, toolchain: str | None = None) -> Pa
         for part in (*root.joinpath("runner").iterdir(), root.joinpath("include", "tilewright.h")):
             (folder / part.name).write_bytes(part.read_bytes())
         sources = sorted(file.name for file in folder.glob("*.c"))
-        command = [*found.cc, *_FLAGS, *sources, "-o", "tilewright-runner", "-ldl"]
+        # zig links programs for musl statically, and those cannot load libraries.
+        dynamic = ["-dynamic"] if found.name.startswith("zig") else []
+        command = [*found.cc, *_FLAGS, *dynamic, *sources, "-o", "tilewright-runner", "-ldl"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
         if done.returncode:
             raise UserError(f"'{' '.join(found.cc)}' cannot build the runner: {done.stderr.strip()[:500]}")
