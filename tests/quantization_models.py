@@ -17,7 +17,7 @@ DIGITS = Path(__file__).resolve().parents[1] / "examples/digits/digits.onnx"
 
 @dataclass(frozen=True)
 class Digits:
-    """The example's network, 100 of the images it was trained on, and the 360 it never saw."""
+    """The example's network, 100 of the images it was trained on, and the 540 it never saw."""
 
     model: Path
     calibration: Path

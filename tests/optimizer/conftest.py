@@ -12,7 +12,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     folder = tmp_path_factory.mktemp("digits")
     data = load_digits()
     pixels = (data.images[:, None] / 16).astype("float32")
-    train, test, _, labels = train_test_split(pixels, data.target, test_size=0.2, random_state=7, stratify=data.target)
+    train, test, _, labels = train_test_split(pixels, data.target, test_size=0.3, random_state=7, stratify=data.target)
     np.savez(folder / "calibration.npz", image=train[:100])
     np.savez(folder / "validation.npz", image=test, labels=labels)
     return Digits(DIGITS, folder / "calibration.npz", folder / "validation.npz")

@@ -16,7 +16,7 @@ from tilewright.optimizer.quantize.run import quantize_model
 
 
 def request(digits: Digits, output: Path, method: str, **more: object) -> Request:
-    values = {"calibration": str(digits.calibration), "validation": str(digits.validation), "samples": 360, **more}
+    values = {"calibration": str(digits.calibration), "validation": str(digits.validation), "samples": 540, **more}
     return Request(digits.model, output, method, **values)  # type: ignore[arg-type]
 
 
