@@ -1,8 +1,8 @@
 """Train the demo's network and export it: ``python examples/digits/train.py`` (needs torch and scikit-learn).
 
 A small residual network learns scikit-learn's handwritten digits (8 x 8 pixels, 1797 of them) in less than a minute on
-a processor. Three tenths of the images, chosen before training and never seen by it, are the test set that the demo runs
-on. The same versions of the libraries write the same files.
+a processor. Three tenths of the images, chosen before training and never seen by it, are the test set of the demo. The
+same versions of the libraries write the same files.
 """
 
 from __future__ import annotations
