@@ -13,12 +13,13 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "model.h"
 
 enum { HELLO = 1, LOAD = 2, RUN = 3 };
-enum { SENTENCE = 1024, KEY_BYTES = 256, IDLE_SECONDS = 600 };
+enum { SENTENCE = 1024, KEY_BYTES = 256, IDLE_SECONDS = 600, DRAIN_SECONDS = 15 };
 
 struct header {
   uint32_t kind;
@@ -231,15 +232,14 @@ static int answer_next(struct client* client) {
   return refuse(client, header.kind, "a message of an unknown kind");
 }
 
-/* Take what the client still sends: closing a socket with unread bytes would throw the last answer away. */
-static void drain(int socket, uint64_t limit) {
+/* Take what the client still sends, for a while: closing a socket with unread bytes would throw the last answer away. */
+static void drain(int socket) {
   static char piece[1 << 16];
   const struct timeval patience = {5, 0};
+  const time_t end = time(NULL) + DRAIN_SECONDS;
   shutdown(socket, SHUT_WR);
   setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  for (uint64_t taken = 0; taken < limit; taken += sizeof piece) {
-    if (recv(socket, piece, sizeof piece, 0) <= 0) break;
-  }
+  while (time(NULL) < end && recv(socket, piece, sizeof piece, 0) > 0) continue;
 }
 
 static void attend(const struct server* server, int socket) {
@@ -255,7 +255,7 @@ static void attend(const struct server* server, int socket) {
     while (!answer_next(&client)) continue;
   }
   model_close(&client.model);
-  drain(socket, server->limit);
+  drain(socket);
 }
 
 static int listen_at(const struct server* server) {
