@@ -19,7 +19,7 @@
 #include "model.h"
 
 enum { HELLO = 1, LOAD = 2, RUN = 3 };
-enum { SENTENCE = 1024, KEY_BYTES = 256, IDLE_SECONDS = 600, DRAIN_SECONDS = 15 };
+enum { SENTENCE = 1024, KEY_BYTES = 256, KEY_SECONDS = 10, IDLE_SECONDS = 600, DRAIN_SECONDS = 15 };
 
 struct header {
   uint32_t kind;
@@ -244,14 +244,16 @@ static void drain(int socket) {
 
 static void attend(const struct server* server, int socket) {
   static struct client client;
-  const struct timeval idle = {IDLE_SECONDS, 0};
+  const struct timeval soon = {KEY_SECONDS, 0}, idle = {IDLE_SECONDS, 0};
   const int on = 1;
   client.socket = socket;
   client.server = server;
-  setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
+  /* Who has not shown the key yet keeps others waiting for a short time only. */
+  setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon);
   setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
   setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (!greet(&client)) {
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
     while (!answer_next(&client)) continue;
   }
   model_close(&client.model);
