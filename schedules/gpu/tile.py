@@ -26,9 +26,12 @@ class Product:
     """result[batch, row, column] = sum over k of a(batch, row, k) * b(batch, k, column).
 
     Attributes:
-        batch, rows, depth, columns: the extents; columns are a multiple of COLUMNS.
-        a, b: the elements, b of neighbouring columns lying side by side.
+        batch, rows, depth, columns: the extents.
+        a, b: the elements.
         logical: the result's logical indices, from (batch, row, column).
+        shape: the result's shape; None for the output's.
+        axes: the axes of the result that the output's are; None for the same.
+        a_by_depth, b_by_depth: whether neighbours along the depth lie side by side, not rows or columns.
     """
 
     batch: int
@@ -38,10 +41,21 @@ class Product:
     a: Callable[[Expr, Expr, Expr], Expr]
     b: Callable[[Expr, Expr, Expr], Expr]
     logical: Callable[[Expr, Expr, Expr], Sequence[Expr]]
+    shape: tuple[int, ...] | None = None
+    axes: tuple[int, ...] | None = None
+    a_by_depth: bool = True
+    b_by_depth: bool = False
+
+
+def store_result(kernel: Kernel, product: Product, value: Expr, place: tuple[Expr, Expr, Expr]) -> None:
+    """Finish and store an element of the result, from (batch, row, column)."""
+    logical = list(product.logical(*place))
+    value = kernel.finish(value, logical, product.shape)
+    kernel.store(value, [logical[axis] for axis in product.axes] if product.axes is not None else logical)
 
 
 def write_product(kernel: Kernel, product: Product, threads: int) -> None:
-    """Emit one launch, a thread for each tile, neighbours along the columns."""
+    """Emit one launch, a thread for each tile, neighbours along the columns: multiples of COLUMNS, rows of b."""
     across, down = product.columns // COLUMNS, -(-product.rows // ROWS)
     tiles = product.batch * down * across
     group = min(threads, tiles)
@@ -81,5 +95,4 @@ def _tile(kernel: Kernel, product: Product, number: Expr, down: int, across: int
 
 def _store(kernel: Kernel, product: Product, sums: Any, batch: Expr, first: Expr, at: Expr, column: Expr) -> None:
     with T.serial(0, COLUMNS) as lane:
-        logical = list(product.logical(batch, first + at, column + lane))
-        kernel.store(kernel.finish(sums[at * COLUMNS + lane], logical), logical)
+        store_result(kernel, product, sums[at * COLUMNS + lane], (batch, first + at, column + lane))

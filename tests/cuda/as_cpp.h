@@ -1,15 +1,19 @@
-/* What CUDA C++ has and C++ has not, for programs of threads that do not wait for one another. */
+/* What CUDA C++ has and C++ has not. The threads of a block take turns: a barrier lets the next one run, so that what
+ * they share needs no lock and one copy of it serves one block after another. */
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #define __global__
 #define __device__
+#define __shared__ static
 struct tw_dim3 {
   int x, y, z;
 };
 extern "C" {
 tw_dim3 blockIdx, threadIdx;
+void (*tw_barrier)(void);
 }
+static inline void __syncthreads(void) { tw_barrier(); }
 template <class To, class From>
 static inline To tw_bits(From value) {
   static_assert(sizeof(To) == sizeof(From), "sizes");

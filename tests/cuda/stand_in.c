@@ -1,13 +1,17 @@
 /* A stand-in for NVIDIA's driver library: it runs the program's own text, compiled as C++ for this CPU, thread by thread.
- * The shipped host layer opens it as if it were the real one. Streams are in order at once, except while recording. */
+ * The shipped host layer opens it as if it were the real one. Streams are in order at once, except while recording.
+ * The threads of a kernel with barriers have stacks of their own and take turns, from barrier to barrier. */
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <ucontext.h>
 
 #define MOST_ARGUMENTS 24
 #define EM_CUDA 190
+#define MOST_THREADS 1024
+#define STACK 32768
 #define FAILS(what) (getenv("STAND_IN_FAILS") && !strcmp(getenv("STAND_IN_FAILS"), what))
 
 typedef struct {
@@ -17,13 +21,14 @@ typedef struct node {
   struct node* next;
   void (*kernel)(void*, ...);
   unsigned grid[3], block[3];
+  int waits;
   void* arguments[MOST_ARGUMENTS];
   void *to, *from;
   size_t bytes;
 } node;
 typedef struct {
   void (*kernel)(void*, ...);
-  int arity;
+  int arity, waits;
 } function;
 
 static void* kernels;
@@ -37,16 +42,66 @@ static void call(const node* n) {
             a[17], a[18], a[19], a[20], a[21], a[22], a[23]);
 }
 
+static void at_place(dim3* index, const unsigned* size, unsigned n) {
+  *index = (dim3){(int)(n % size[0]), (int)(n / size[0] % size[1]), (int)(n / size[0] / size[1])};
+}
+
+static ucontext_t scheduler, threads[MOST_THREADS];
+static unsigned running, finished;
+static int ended[MOST_THREADS];
+static const node* started;
+static char* stacks;
+
+static void barrier(void) {
+  unsigned self = running;
+  swapcontext(&threads[self], &scheduler);
+}
+
+static void thread_begins(void) {
+  call(started);
+  ended[running] = 1;
+  ++finished;
+}
+
+/* Every turn runs all threads to their next barrier, every other turn backwards, so that a missing one shows. */
+static void run_together(const node* n) {
+  unsigned count = n->block[0] * n->block[1] * n->block[2];
+  if (!stacks) stacks = malloc((size_t)MOST_THREADS * STACK);
+  started = n;
+  finished = 0;
+  for (unsigned t = 0; t < count; ++t) {
+    ended[t] = 0;
+    getcontext(&threads[t]);
+    threads[t].uc_stack.ss_sp = stacks + (size_t)t * STACK;
+    threads[t].uc_stack.ss_size = STACK;
+    threads[t].uc_link = &scheduler;
+    makecontext(&threads[t], thread_begins, 0);
+  }
+  for (unsigned turn = 0; finished < count; ++turn) {
+    unsigned before = finished;
+    for (unsigned i = 0; i < count; ++i) {
+      running = turn % 2 ? count - 1 - i : i;
+      if (ended[running]) continue;
+      at_place(thread_index, n->block, running);
+      swapcontext(&scheduler, &threads[running]);
+    }
+    if (finished != before && finished != count) abort(); /* some threads wait for others that are gone */
+  }
+}
+
 static void run(const node* n) {
   if (!n->kernel) {
     memcpy(n->to, n->from, n->bytes);
     return;
   }
   for (unsigned b = 0; b < n->grid[0] * n->grid[1] * n->grid[2]; ++b) {
-    *block_index = (dim3){(int)(b % n->grid[0]), (int)(b / n->grid[0] % n->grid[1]), (int)(b / n->grid[0] / n->grid[1])};
+    at_place(block_index, n->grid, b);
+    if (n->waits) {
+      run_together(n);
+      continue;
+    }
     for (unsigned t = 0; t < n->block[0] * n->block[1] * n->block[2]; ++t) {
-      *thread_index =
-          (dim3){(int)(t % n->block[0]), (int)(t / n->block[0] % n->block[1]), (int)(t / n->block[0] / n->block[1])};
+      at_place(thread_index, n->block, t);
       call(n);
     }
   }
@@ -78,18 +133,23 @@ int cuModuleLoadData(void** module, const void* image) {
   if (!(kernels = dlopen(getenv("STAND_IN_KERNELS"), RTLD_NOW | RTLD_LOCAL))) return 200;
   block_index = dlsym(kernels, "blockIdx");
   thread_index = dlsym(kernels, "threadIdx");
+  void (**waiting)(void) = dlsym(kernels, "tw_barrier");
+  *waiting = barrier;
   return *module = kernels, 0;
 }
 int cuModuleUnload(void* module) { return dlclose(module); }
 int cuModuleGetFunction(void** made, void* module, const char* name) {
-  char arity[512];
+  char arity[512]; /* the name of what is known of the function */
   snprintf(arity, sizeof arity, "%s_arity", name);
   function* f = malloc(sizeof *f);
   void* kernel = dlsym(module, name);
   memcpy(&f->kernel, &kernel, sizeof kernel);
   const int* count = dlsym(module, arity);
-  if (!kernel || !count || *count > MOST_ARGUMENTS) return 500;
+  snprintf(arity, sizeof arity, "%s_waits", name);
+  const int* waits = dlsym(module, arity);
+  if (!kernel || !count || !waits || *count > MOST_ARGUMENTS) return 500;
   f->arity = *count;
+  f->waits = *waits;
   return *made = f, 0;
 }
 int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
@@ -136,7 +196,7 @@ int cuLaunchKernel(void* made, unsigned gx, unsigned gy, unsigned gz, unsigned b
                    void* stream, void** arguments, void** extra) {
   const function* f = made;
   if (shared || extra || (uint64_t)bx * by * bz > 1024 || !gx || !gy || !gz) return 1;
-  node n = {.kernel = f->kernel, .grid = {gx, gy, gz}, .block = {bx, by, bz}};
+  node n = {.kernel = f->kernel, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .waits = f->waits};
   for (int i = 0; i < f->arity; ++i) n.arguments[i] = *(void**)arguments[i];
   return (void)stream, add(&n), 0;
 }

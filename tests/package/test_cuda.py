@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from house.repository import ROOT
 from numpy.typing import NDArray
+from onnx import helper
+from onnx_models import model_of
 from small_nets import NETS, export
 
 import tilewright
 from tilewright.compiler.package import drivers, nvrtc
 from tilewright.errors import UserError
 from tilewright.runtime import load
+from tilewright.runtime.manifest import read_manifest
 
 Array = NDArray[Any]
 STAND_IN = ROOT / "tests/cuda"
@@ -49,9 +53,12 @@ def sources(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def stand_in(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compile the program as C++, and let it take the place of the driver's."""
-    kernels = re.findall(r'extern "C" __global__ void (\w+)\(([^)]*)\)', source)
-    arities = "".join(f'extern "C" const int {name}_arity = {text.count(",") + 1};\n' for name, text in kernels)
-    (folder / "kernels.cpp").write_text(f'#include "as_cpp.h"\n{source}\n{arities}')
+    kernels = re.findall(r'extern "C" __global__ void (\w+)\(([^)]*)\) \{(.*?)^\}', source, re.DOTALL | re.MULTILINE)
+    known = "".join(
+        f'extern "C" const int {name}_arity = {text.count(",") + 1}, {name}_waits = {int("__syncthreads" in body)};\n'
+        for name, text, body in kernels
+    )
+    (folder / "kernels.cpp").write_text(f'#include "as_cpp.h"\n{source}\n{known}')
     command = ["g++", "-std=c++17", "-O1", "-w", "-fPIC", "-shared", f"-I{STAND_IN}", "kernels.cpp", "-o", "kernels.so"]
     subprocess.run(command, cwd=folder, check=True)
     driver = ["gcc", "-std=gnu11", "-O1", "-Wall", "-fPIC", "-shared", str(STAND_IN / "stand_in.c"), "-o", "libcuda.so"]
@@ -80,6 +87,69 @@ def test_networks_through_the_stand_in(
     library = tilewright.compile(model, target="sm_86").save(tmp_path / "device.so")
     stand_in(sources[0], tmp_path, monkeypatch)
     check(library, model, {"x": x})
+
+
+#: (data, weights, attributes): strides, dilations, padding of one side, groups, odd sizes, one tap; the last fills all
+#: cores with the larger tiles.
+CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((2, 5, 11, 13), (9, 5, 3, 3), {"pads": [1, 1, 1, 1]}),
+    ((1, 6, 17, 9), (35, 6, 5, 2), {"strides": [2, 1], "pads": [0, 2, 3, 1]}),
+    ((1, 8, 12, 12), (40, 4, 3, 3), {"dilations": [2, 3], "group": 2, "pads": [2, 0, 0, 3]}),
+    ((3, 17, 7, 7), (33, 17, 1, 1), {"strides": [2, 2]}),
+    ((2, 19, 6, 6), (16, 19, 1, 1), {}),
+    ((1, 3, 58, 49), (70, 3, 3, 3), {"pads": [1, 1, 1, 1]}),
+]
+#: (a, its transpose, b, its transpose, the result's transpose).
+Axes = tuple[int, ...] | None
+PRODUCTS: list[tuple[tuple[int, ...], Axes, tuple[int, ...], Axes, Axes]] = [
+    ((33, 19), None, (19, 45), None, None),
+    ((2, 3, 17, 18), None, (2, 3, 17, 18), (0, 1, 3, 2), None),
+    ((2, 21, 3, 16), (0, 2, 1, 3), (16, 20), None, (0, 2, 1, 3)),
+    ((16, 16, 16), (0, 2, 1), (1, 16, 16), None, (1, 2, 0)),
+    ((3, 1, 40, 24), None, (2, 24, 31), None, None),
+]
+
+
+def products(model: Path) -> dict[str, Array]:
+    """Write a model of all these, each with an operator to fuse behind it; returns inputs for it."""
+    draw = np.random.default_rng(8)
+    inputs: dict[str, Array] = {}
+    constants: dict[str, Array] = {}
+    nodes, outputs = [], []
+
+    def transposed(name: str, axes: Axes, made: str) -> str:
+        if axes is None:
+            return name
+        nodes.append(helper.make_node("Transpose", [name], [made], perm=axes))
+        return made
+
+    for at, (data, weight, attributes) in enumerate(CONVOLUTIONS):
+        inputs[f"x{at}"] = draw.standard_normal(data).astype("float32")
+        constants[f"w{at}"] = draw.standard_normal(weight).astype("float32")
+        constants[f"c{at}"] = draw.standard_normal(weight[0]).astype("float32")
+        nodes.append(helper.make_node("Conv", [f"x{at}", f"w{at}", f"c{at}"], [f"conv{at}"], **attributes))
+        nodes.append(helper.make_node("LeakyRelu", [f"conv{at}"], [f"y{at}"], alpha=0.3))
+        outputs.append(f"y{at}")
+    for at, (a, a_axes, b, b_axes, out_axes) in enumerate(PRODUCTS):
+        inputs[f"a{at}"] = draw.standard_normal(a).astype("float32")
+        inputs[f"b{at}"] = draw.standard_normal(b).astype("float32")
+        operands = [transposed(f"a{at}", a_axes, f"at{at}"), transposed(f"b{at}", b_axes, f"bt{at}")]
+        nodes.append(helper.make_node("MatMul", operands, [f"m{at}"]))
+        nodes.append(helper.make_node("Tanh", [f"m{at}"], [f"t{at}"]))
+        outputs.append(transposed(f"t{at}", out_axes, f"z{at}"))
+    onnx.save(model_of(nodes, inputs, constants, outputs=outputs), model)
+    return inputs
+
+
+def test_products_in_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str]) -> None:
+    model = tmp_path / "products.onnx"
+    inputs = products(model)
+    library = tilewright.compile(model, target="sm_86").save(tmp_path / "device.so")
+    stand_in(sources[0], tmp_path, monkeypatch)
+    check(library, model, inputs)
+    templates = [each["template"] for each in read_manifest(library)["kernels"]]
+    assert templates.count("implicit_gemm_conv2d") == len(CONVOLUTIONS)
+    assert templates.count("shared_matmul") == len(PRODUCTS)
 
 
 FAILURES = {
@@ -124,8 +194,9 @@ def test_without_a_compiler_there_is_a_sentence(tmp_path: Path, monkeypatch: pyt
 
 
 @needs_nvrtc
-def test_cubins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kernel of a network is a function of the cubin, for every architecture."""
+@pytest.mark.parametrize("name", ["transformer", "products"])
+def test_cubins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Every kernel of a model is a function of the cubin, for every architecture."""
     made: list[tuple[str, bytes]] = []
 
     def compile_cubin(source: str, name: str) -> bytes:
@@ -133,7 +204,8 @@ def test_cubins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return made[0][1]
 
     monkeypatch.setattr(drivers, "compile_cubin", compile_cubin)
-    model, _ = export("transformer", tmp_path / "transformer.onnx")
+    model = tmp_path / "model.onnx"
+    _ = products(model) if name == "products" else export(name, model)
     library = tilewright.compile(model, target="sm_86").save(tmp_path / "device.so")
     ((source, own),) = made
     assert own in library.read_bytes()

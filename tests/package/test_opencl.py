@@ -154,6 +154,15 @@ def test_operators_that_no_template_makes(tmp_path: Path) -> None:
     check(compile_to(tmp_path / "operators.onnx", tmp_path), tmp_path / "operators.onnx", {"x": x})
 
 
+@needs_opencl
+def test_a_product_whose_transpose_has_its_shape(tmp_path: Path) -> None:
+    draw = np.random.default_rng(3)
+    inputs = {name: draw.standard_normal((16, 16, 16)).astype("float32") for name in "ab"}
+    nodes = [helper.make_node("MatMul", ["a", "b"], ["m"]), helper.make_node("Transpose", ["m"], ["y"], perm=(1, 2, 0))]
+    onnx.save(model_of(nodes, inputs), tmp_path / "product.onnx")
+    check(compile_to(tmp_path / "product.onnx", tmp_path), tmp_path / "product.onnx", inputs)
+
+
 RUN = """
 import sys, numpy as np
 from tilewright.runtime import load
