@@ -12,7 +12,6 @@ from onnx import TensorProto, helper
 from onnx_models import normal
 
 import tilewright
-from tilewright.errors import UserError
 from tilewright.runtime import load
 from tilewright.runtime.model import Model
 
@@ -131,9 +130,17 @@ def test_unique_integers_and_one_element(tmp_path: Path) -> None:
         _check(pair, x=np.asarray(values), one=one)
 
 
-def test_unique_slices_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Unique.*leave axis away"):
-        _pair(tmp_path, [_node("Unique", "x", "y", axis=0)], {"x": (FLOAT, [3, 2])}, {"y": (FLOAT, 2)})
+@pytest.mark.parametrize(("axis", "in_order"), [(0, 1), (1, 1), (-1, 0)])
+def test_unique_slices(tmp_path: Path, axis: int, in_order: int) -> None:
+    pair = _pair(
+        tmp_path,
+        [_node("Unique", "x", "y first group counts", axis=axis, sorted=in_order)],
+        {"x": (FLOAT, [4, 5, 2])},
+        {"y": (FLOAT, 3), "first": (INT64, 1), "group": (INT64, 1), "counts": (INT64, 1)},
+    )
+    x = np.arange(40, dtype=np.float32).reshape(4, 5, 2)
+    for modulus in (100, 10, 20, 1):
+        _check(pair, x=x % modulus)
 
 
 def test_calls_of_different_sizes_share_their_buffers(tmp_path: Path) -> None:

@@ -101,9 +101,3 @@ def test_depth_and_space() -> None:
 def test_triangles() -> None:
     for upper, diagonal in ((1, 0), (0, 1), (1, -2)):
         check_node("Trilu", {"x": normal(2, 4, 5)}, {"k": np.array(diagonal, np.int64)}, upper=upper)
-
-
-def test_a_shape_computed_from_data_is_refused() -> None:
-    message = "node Reshape 'y0': the shape of Reshape must be constant; here it is computed from the model's inputs"
-    with pytest.raises(UserError, match=message):
-        check_node("Reshape", {"x": normal(2, 3), "shape": _ints(3, 2)})
