@@ -109,7 +109,7 @@ def _toolchain() -> Iterator[Finding]:
 
 def _cross_toolchains() -> Iterator[Finding]:
     """Say with what each triple of the known targets is linked, or which package would do it."""
-    targets = {target.triple: target for target in map(load_target, known_targets())}
+    targets = {target.triple: target for target in map(load_target, known_targets()) if target.toolchain}
     for triple, target in sorted(targets.items()):
         try:
             found = find_toolchain(target)

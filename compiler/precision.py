@@ -32,10 +32,8 @@ def effective_precision(precision: str, target: Target, strict: bool = False) ->
     if precision == "fp32" or target.features.intersection(needed):
         return precision
     if strict:
-        what = f"the CPU feature {' or '.join(needed)}" if needed else f"such kernels for {target.arch}"
-        raise UserError(
-            f"target '{target.name}' has no {precision}: it lacks {what}; name another target or leave out --strict"
-        )
+        why = f"it lacks the CPU feature {' or '.join(needed)}" if needed else "there are no such kernels for it"
+        raise UserError(f"target '{target.name}' has no {precision}: {why}; name another target or leave out --strict")
     return "fp32"
 
 

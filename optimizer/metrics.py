@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,13 +54,29 @@ def find_metric(name: str | None, targets: Runs) -> Metric:
     """
     if name is None:
         name = "top1" if targets and all("labels" in each for each in targets) else "cosine"
-    metric = Metric(name, import_function(name)) if ":" in name else METRICS[name]
+    metric = Metric(name, _of_user(name)) if ":" in name else METRICS[name]
     if metric.needs and not all(metric.needs in each for each in targets):
         raise UserError(
             f"metric '{name}' needs '{metric.needs}' with every sample: put an array of that name beside the inputs, "
             "or images into a folder for each class"
         )
     return metric
+
+
+def _of_user(name: str) -> Measure:
+    """Return what ``module:function`` names, whose failures are the user's to mend."""
+    function = import_function(name)
+
+    def measure(outputs: Runs, references: Runs, targets: Runs) -> float:
+        try:
+            figure = float(function(outputs, references, targets))
+        except Exception as error:
+            raise UserError(f"metric '{name}' failed: {type(error).__name__}: {error}") from error
+        if math.isnan(figure):
+            raise UserError(f"metric '{name}' gave NaN: it must return a number, larger is better")
+        return figure
+
+    return measure
 
 
 def _top(count: int) -> Measure:

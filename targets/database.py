@@ -25,12 +25,15 @@ from typing import Any
 
 from ..errors import UserError
 from ..registry import nearest
+from .features import KNOWN_FEATURES
 from .target import Facts, Target
 
 _DATA = Path(__file__).parent / "data"
 _SUFFIX = ".toml"
 _MAX_BYTES = 64 * 1024
 _FACTS = tuple(field.name for field in fields(Facts))
+
+_NOWHERE = ", neither of its own nor inherited"
 
 Row = dict[str, Any]
 
@@ -71,12 +74,15 @@ def _load(path: Path) -> Target:
     row = _inherited(path, ())
     missing = [key for key in _KEYS if key not in row and key != "inherits"]
     if missing:
-        raise UserError(f"{path}: the target has no '{missing[0]}', neither of its own nor inherited")
+        hint = ", which every file has of its own: add a sentence" if missing == ["description"] else _NOWHERE
+        raise UserError(f"{path}: the target has no '{missing[0]}'{hint}")
     missing = [key for key in _FACTS if key not in row["facts"]]
     if missing:
-        raise UserError(f"{path}: the target has no 'facts.{missing[0]}', neither of its own nor inherited")
+        raise UserError(f"{path}: the target has no 'facts.{missing[0]}'{_NOWHERE}")
     if "kind" not in row["tvm"]:
-        raise UserError(f"{path}: the target has no 'tvm.kind', neither of its own nor inherited")
+        raise UserError(f"{path}: the target has no 'tvm.kind'{_NOWHERE}")
+    _check_features(path, row)
+    _check_triple(path, row)
     return Target(
         name=path.stem,
         description=row["description"],
@@ -87,6 +93,24 @@ def _load(path: Path) -> Target:
         facts=Facts(**row["facts"]),
         toolchain=tuple(row["toolchain"]),
     )
+
+
+def _check_features(path: Path, row: Row) -> None:
+    """Raise UserError for a feature that no library could ever find, which most likely is a typo."""
+    known = KNOWN_FEATURES.get(row["triple"].partition("-")[0])
+    for feature in row["features"]:
+        if known is not None and feature not in known:
+            near = nearest(feature, sorted(known))
+            where = _line_of(path.read_text(encoding="utf-8"), re.compile(rf"""["']{re.escape(feature)}["']"""))
+            raise UserError(f"{path}, line {where}: unknown feature '{feature}' of {row['triple']}{near}")
+
+
+def _check_triple(path: Path, row: Row) -> None:
+    """Raise UserError where kernels would be made for another architecture than what links them."""
+    mtriple = row["tvm"].get("mtriple", row["triple"])
+    # LLVM names the version of an architecture, too: armv7a-... for arm-...
+    if not mtriple.startswith(row["triple"].partition("-")[0]):
+        raise UserError(f"{path}: 'tvm.mtriple' is {mtriple}, 'triple' is {row['triple']}: they must agree")
 
 
 def _frozen(value: Any) -> Any:
@@ -184,5 +208,10 @@ def _check_table(path: Path, text: str, prefix: str, table: Row, types: dict[str
 def _line(text: str, key: str) -> int:
     """Return the number of the first line that gives a key a value or begins its table; 1 where none is seen."""
     assigned = re.compile(rf"""(^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*[=.\]]""")
+    return _line_of(text, assigned)
+
+
+def _line_of(text: str, pattern: re.Pattern[str]) -> int:
+    """Return the number of the first line with a match outside of comments; 1 where there is none."""
     lines = text.splitlines()
-    return next((number for number, line in enumerate(lines, 1) if assigned.search(line.partition("#")[0])), 1)
+    return next((number for number, line in enumerate(lines, 1) if pattern.search(line.partition("#")[0])), 1)

@@ -10,6 +10,7 @@ import click
 from ...input_shapes import WrittenDim
 from ...schedules.template import ACCURACIES
 from ...targets.database import load_target
+from ...targets.target import Target
 from ..api import FORMATS, PHASE_NAMES, CompileRequest, compile_model
 from ..dump import Dumper
 from ..files import check_writable
@@ -136,6 +137,8 @@ def command(
     Paddle's (.json or .pdmodel with .pdiparams), or a tree library's file.
     The library holds code, weights and runtime, and needs libc and libm only.
     """
+    if bundle is not None and target != "host":
+        raise click.UsageError("--bundle names the targets: leave --target out")
     _check_options(kind, stop_after, verify, dump, bundle, rtol is not None or atol is not None)
     if keep_fp32 and precision == "fp32":
         raise click.UsageError("--keep-fp32 names what a low precision leaves out: give --precision, too")
@@ -158,12 +161,12 @@ def command(
         toolchain=toolchain,
         keep_fp32=_words(keep_fp32),
     )
-    if bundle:
+    if bundle is not None:
         _write_bundle(request, _words(bundle), output or Path(f"{model.stem}.tar"), state)
         return
-    computed = effective_precision(precision, load_target(target), strict)
-    if computed != precision and not state.quiet:
-        click.echo(f"note: target '{target}' has no {precision}: the model is compiled in fp32", err=True)
+    computed = _computed_precision(request, state)
+    if verify:
+        _check_runs_here(load_target(target))
     path = output or Path(model.stem + _SUFFIXES[kind])
     if not stop_after:
         check_writable(path, folder=kind != "so")
@@ -186,12 +189,34 @@ def _check_options(
         raise click.UsageError("--rtol and --atol say how near --verify wants the outputs: give --verify too")
     if verify and (kind != "so" or stop_after):
         raise click.UsageError("--verify runs the library: it needs --format so, and no --stop-after")
+    if bundle is not None and not _words(bundle):
+        raise click.UsageError("--bundle names no target: give some, separated by commas")
     if bundle and (kind != "so" or stop_after or verify or dump):
         raise click.UsageError("--bundle holds shared libraries: leave --format, --stop-after, --dump and --verify out")
 
 
+def _check_runs_here(target: Target) -> None:
+    """Raise a usage error for a target whose libraries --verify could not load on this machine."""
+    own, other = (each.triple.partition("-")[0] for each in (load_target("host"), target))
+    if own != other:
+        raise click.UsageError(
+            f"--verify runs the library, and this machine is {own}, target '{target.name}' {other}: leave it out, and "
+            "look at the library's outputs with 'tilewright run --remote'"
+        )
+
+
+def _computed_precision(request: CompileRequest, state: State) -> str:
+    """Return the precision that the target computes, and say where it lacks the one asked for."""
+    made = effective_precision(request.precision, load_target(request.target), request.strict)
+    if made != request.precision and not state.quiet:
+        click.echo(
+            f"note: target '{request.target}' has no {request.precision}: the model is compiled in fp32", err=True
+        )
+    return made
+
+
 def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(filter(None, (text or "").split(",")))
+    return tuple(filter(None, map(str.strip, (text or "").split(","))))
 
 
 def _write_bundle(request: CompileRequest, targets: tuple[str, ...], path: Path, state: State) -> None:
@@ -209,6 +234,7 @@ def _write_bundle(request: CompileRequest, targets: tuple[str, ...], path: Path,
 
 
 def _compiled(request: CompileRequest, state: State) -> Artifact:
+    _computed_precision(request, state)
     with progress(f"compiling {request.model.name} for {request.target}", None, quiet=state.quiet):
         artifact = compile_model(request)
     assert artifact is not None

@@ -8,11 +8,12 @@ import click
 
 from ...errors import UserError
 from .options import PATH, Word
-from .quantize_options import AUTO, CALIBRATIONS, METHOD_LINES, ROUNDINGS, Percentage, Strength, check_bits
+from .quantize_options import AUTO, CALIBRATIONS, METHOD_LINES, ROUNDINGS, Percentage, Strength, check_bits, check_bound
 from .state import State, common_options
 from .tables import print_pairs, print_table, progress
 
 _WORST = 10
+_DEFAULT = click.core.ParameterSource.DEFAULT
 
 
 @click.command(
@@ -70,9 +71,9 @@ Examples:
 @click.option("--latency", is_flag=True, help="Compile both models and measure them.")
 @click.option("--html", type=PATH, help="Write the report as one HTML file.")
 @common_options
-@click.pass_obj
+@click.pass_context
 def command(
-    state: State,
+    context: click.Context,
     model: Path,
     calibration: str | None,
     output: Path | None,
@@ -101,7 +102,11 @@ def command(
     from ...optimizer.quantize.tables import report_figures, report_page, report_tables
     from ..files import check_writable, write_text
 
+    state = context.ensure_object(State)
     check_bits(method, int(bits), group, rounding)
+    check_bound(
+        method, [name for name in ("max_drop", "best_effort") if context.get_parameter_source(name) is not _DEFAULT]
+    )
     written = output or Path(f"{model.stem}.int{bits}.onnx")
     if written.resolve() == model.resolve():
         raise UserError(f"'{written}' is the model itself: give another file with -o")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,8 @@ METHOD_LINES = {
     "dynamic": "matrix products in int8, scaled anew in every run; needs no data",
     "mixed": "int8, but the layers that cost most are left for bfloat16",
 }
+#: The methods that keep --max-drop; a test compares them with the registry.
+BOUNDED = ("accuracy-aware", "mixed")
 AUTO = "auto"
 ROUNDINGS = ("nearest", "gptq")
 CALIBRATIONS = ("minmax", "entropy", "percentile")
@@ -38,6 +41,13 @@ def check_bits(method: str, bits: int, group: int, rounding: str) -> None:
         raise UserError(f"--bits 4 is for --method weights-only: method '{method}' makes integers of eight bits")
     if 0 < group < _LEAST_GROUP or (bits == 4 and not group):
         raise UserError(f"a group of {group} weights is too small: give --group {_LEAST_GROUP} or more")
+
+
+def check_bound(method: str, given: Sequence[str]) -> None:
+    """Raise UserError for options of a bound, by their parameters' names, where the method keeps none."""
+    if given and method not in BOUNDED:
+        option = "--" + given[0].replace("_", "-")
+        raise UserError(f"{option} is for --method {' and '.join(BOUNDED)}: method '{method}' keeps no bound")
 
 
 class Strength(_ParamType):

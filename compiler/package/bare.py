@@ -85,7 +85,8 @@ def package_bare(parts: BareParts, format: str, wanted: str | None = None) -> Ba
 def _refuse(parts: BareParts, format: str) -> None:  # noqa: A002
     name, target = parts.name, parts.target
     if format not in _FINISH:
-        raise UserError(f"target '{target.name}' has no shared libraries: give --format c, static or obj")
+        formats = "c, static or obj" if target.toolchain else "c"
+        raise UserError(f"target '{target.name}' has no shared libraries: give --format {formats}")
     if format != "c" and not target.toolchain:
         raise UserError(f"target '{target.name}' names no compiler: give --format c, or a cortex target")
     dynamic = [each.name for each in (*parts.signature.inputs, *parts.signature.outputs) if not each.is_static]

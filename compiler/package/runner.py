@@ -19,8 +19,11 @@ _FLAGS = ("-std=c11", "-Os", "-g0", "-pthread", "-ffunction-sections", "-Wl,--gc
 def build_runner(target: Target, path: Path, toolchain: str | None = None) -> Path:
     """Compile the runner and write it to a path; return the path.
 
-    Raises UserError when there is no toolchain, or the file cannot be written.
+    Raises UserError for a target without an operating system, and when there is no toolchain or the file cannot be
+    written.
     """
+    if target.arch == "c":
+        raise UserError(f"target '{target.name}' has no operating system, which the runner needs: name another")
     check_writable(path)
     found = find_toolchain(target, toolchain)
     root = resources.files(f"{__package__.split('.')[0]}.runtime")

@@ -91,6 +91,9 @@ def weight_notes(layers: Sequence[Layer], bits: int, group: int) -> tuple[str, .
     products = [layer for layer in large if layer.weight.ndim == 2]
     odd = [layer.name for layer in products if bits == 4 and not _divides(group, layer)]
     notes = []
+    if len(large) < len(layers):
+        few = [layer.name for layer in layers if layer.weight.size < LEAST_ELEMENTS]
+        notes.append(f"{len(few)} layers stay floats, having fewer than {LEAST_ELEMENTS} weights ('{few[0]}')")
     if len(products) < len(large):
         count = len(large) - len(products)
         notes.append(

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 from .errors import UserError
 
 T = TypeVar("T")
+#: Up to so many rows an error lists them all.
+_FEW = 10
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -50,8 +52,12 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         """Return the row. Raises UserError naming the nearest rows when there is none."""
         if name not in self._rows:
-            raise UserError(f"unknown {self.kind} '{name}'{nearest(name, self.names())}")
+            raise UserError(f"unknown {self.kind} '{name}'{nearest(name, self.names()) or self._choice()}")
         return self._rows[name]
+
+    def _choice(self) -> str:
+        """Return all names, for people, where they are few."""
+        return f": it is one of {', '.join(self.names())}" if 0 < len(self._rows) <= _FEW else ""
 
     def get(self, name: str) -> T | None:
         """Return the row, or None."""

@@ -288,3 +288,22 @@ def test_nodes_to_keep_in_fp32_need_a_precision_and_a_name_of_the_model(call: Ca
     words = ("--precision", "fp16", "--keep-fp32", "Tanj 'y'")
     assert "has no node 'Tanj 'y''" in call("compile", model, *shapes, *words).sentence
     assert not Path("rounding.so").exists()
+
+
+def test_a_bundle_names_its_targets(call: Call, tiny_model: Path) -> None:
+    for targets, others, said in (
+        ("", (), "--bundle names no target"),
+        (" , ", (), "--bundle names no target"),
+        ("rpi4", ("--target", "rpi2"), "leave --target out"),
+    ):
+        result = call("compile", tiny_model, "--bundle", targets, *others, "-o", "b.tar")
+        assert result.code == 2
+        assert said in result.sentence
+        assert not Path("b.tar").exists()
+
+
+def test_verify_is_refused_for_other_machines(call: Call, tiny_model: Path) -> None:
+    result = call("compile", tiny_model, "--target", "rv64gc", "--verify", "-o", "o.so")
+    assert result.code == 2
+    assert "target 'rv64gc' riscv64" in result.sentence
+    assert not Path("o.so").exists()

@@ -36,6 +36,12 @@ def test_this_machine_is_well(call: Call) -> None:
 
 
 @pytest.mark.usefixtures("quick_tvm")
+def test_targets_without_a_compiler_are_no_row(call: Call) -> None:
+    subjects = [each["subject"] for each in json.loads(call("doctor", "--json").out)]
+    assert "for aarch64-linux-gnu" in subjects
+    assert "for any" not in subjects
+
+
 def test_no_compiler_is_bad(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)

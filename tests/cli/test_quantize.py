@@ -10,7 +10,7 @@ import pytest
 from cli.conftest import Call
 from quantization_models import convolutions, network
 
-from tilewright.compiler.cli.quantize_options import CALIBRATIONS, METHOD_LINES
+from tilewright.compiler.cli.quantize_options import BOUNDED, CALIBRATIONS, METHOD_LINES
 from tilewright.optimizer.quantize.calibration import OBSERVERS
 from tilewright.optimizer.quantize.methods import METHODS
 
@@ -33,6 +33,21 @@ def data() -> Path:
 def test_help_knows_every_method() -> None:
     assert {name: METHODS[name].line for name in METHODS} == METHOD_LINES
     assert set(CALIBRATIONS) == set(OBSERVERS)
+    assert {name for name in METHODS if METHODS[name].bounded} == set(BOUNDED)
+
+
+@pytest.mark.parametrize("option", [("--max-drop", "1%"), ("--best-effort",)])
+def test_a_bound_is_of_methods_that_search(call: Call, model: Path, data: Path, option: tuple[str, ...]) -> None:
+    result = call("quantize", model, "--calibration", data, *option)
+    assert result.code == 2
+    assert result.sentence == f"{option[0]} is for --method accuracy-aware and mixed: method 'default' keeps no bound"
+    assert not Path("net.int8.onnx").exists()
+
+
+def test_layers_too_small_for_weights_only_are_named(call: Call, model: Path) -> None:
+    result = call("quantize", model, "--method", "weights-only")
+    assert result.code == 0, result.err
+    assert "layers stay floats" in result.out
 
 
 def test_a_model_is_quantized_and_reported(call: Call, model: Path, data: Path) -> None:

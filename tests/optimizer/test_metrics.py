@@ -31,6 +31,13 @@ def test_cosine_and_mse_follow_the_float_model() -> None:
     assert METRICS["cosine"].drop(1.0, 0.75) == 0.25
 
 
+def test_a_metric_of_the_user_that_fails_is_theirs() -> None:
+    with pytest.raises(UserError, match="metric 'os:getcwd' failed: TypeError"):
+        find_metric("os:getcwd", [{}]).measure([{}], [{}], [{}])
+    with pytest.raises(UserError, match="unknown metric 'q': it is one of cosine, map, mse, top1, top5"):
+        find_metric("q", [{}])
+
+
 def test_average_precision() -> None:
     measure = METRICS["map"].measure
     target = {"boxes": BOXES[:2], "labels": np.array([1, 1])}

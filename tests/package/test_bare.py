@@ -155,6 +155,8 @@ def test_sources_use_no_heap_threads_or_files(tmp_path: Path) -> None:
 def test_shared_libraries_are_refused() -> None:
     with pytest.raises(UserError, match="no shared libraries: give --format c, static or obj"):
         tilewright.compile(DIGITS / "digits.onnx", target="cortex-m4")
+    with pytest.raises(UserError, match="no shared libraries: give --format c$"):
+        tilewright.compile(DIGITS / "digits.onnx", target="c-generic")
     with pytest.raises(UserError, match="'c-generic' names no compiler: give --format c"):
         tilewright.compile(DIGITS / "digits.onnx", target="c-generic", format="static")
 

@@ -138,9 +138,17 @@ def test_a_row_may_inherit_from_a_file_beside_it(tmp_path: Path) -> None:
         ("facts = { l4_bytes = 1 }", "unknown key 'facts.l4_bytes'"),
         ("tvm = { mcpu = 1.5 }", "'tvm.mcpu' must be a string, a positive integer or an array of strings, not 1.5"),
         ('inherits = "haswel"', "'inherits' names the unknown target 'haswel' (did you mean 'haswell'?)"),
-        ('inherits = "haswell"', "the target has no 'description', neither of its own nor inherited"),
+        ('inherits = "haswell"', "the target has no 'description', which every file has of its own"),
         ('description = "x"', "the target has no 'arch', neither of its own nor inherited"),
         ('inherits = "row.toml"', "'inherits' goes in a circle"),
+        (
+            'inherits = "rpi4"\ndescription = "x"\nfeatures = ["asimdd"]',
+            "line 3: unknown feature 'asimdd' of aarch64-linux-gnu (did you mean 'asimddp', 'asimd'",
+        ),
+        (
+            'inherits = "rpi4"\ndescription = "x"\ntvm = { mtriple = "x86_64-linux-gnu" }',
+            "'tvm.mtriple' is x86_64-linux-gnu, 'triple' is aarch64-linux-gnu: they must agree",
+        ),
     ],
 )
 def test_a_bad_row_names_the_file_and_the_key(tmp_path: Path, text: str, complaint: str) -> None:

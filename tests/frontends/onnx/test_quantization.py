@@ -160,3 +160,12 @@ def test_grids_that_do_not_fit_are_refused() -> None:
     model.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.uint8(3), "z"))
     with pytest.raises(UserError, match="DequantizeLinear 'grid': .*x_zero_point has inconsistent type"):
         import_model(model)
+
+
+@pytest.mark.parametrize("operator", ["QuantizeLinear", "DequantizeLinear"])
+def test_every_scale_has_a_zero_point(operator: str) -> None:
+    data = _INTEGERS if operator == "DequantizeLinear" else _INTEGERS.astype(np.float32)
+    node = helper.make_node(operator, ["x", "s", "z"], ["y"], name="grid", axis=0)
+    constants = {"s": np.ones(len(data), np.float32), "z": np.zeros(len(data) - 1, _INTEGERS.dtype)}
+    with pytest.raises(UserError, match=rf"{operator} 'grid': zero points of shape \[{len(data) - 1}\] do not fit"):
+        import_model(model_of([node], {"x": data}, constants, opset=19))

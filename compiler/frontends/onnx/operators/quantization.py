@@ -29,6 +29,7 @@ def quantize_linear(node: Node, data: Expr, scale: Expr, zero_point: Expr | None
     dtype = _named_type(node, "output_dtype") or (dtype_of(zero_point) if zero_point is not None else "uint8")
     if zero_point is None:
         zero_point = zeros_like(node, scale, dtype)
+    _require_one_each(scale, zero_point)
     axis, block = _grid(node, data, scale)
     require_scales(node, scale)
     saturate = bool(node.get_int("saturate", 1))
@@ -46,6 +47,7 @@ def dequantize_linear(node: Node, data: Expr, scale: Expr, zero_point: Expr | No
         raise UserError(
             f"its zero points are of type {dtype_of(zero_point)}, what it dequantizes is of type {dtype_of(data)}"
         )
+    _require_one_each(scale, zero_point)
     axis, block = _grid(node, data, scale)
     if not (block or _stands_for_zeros(node, data, scale, zero_point, axis)):
         require_scales(node, scale)
@@ -78,6 +80,13 @@ def require_scales(node: Node, scale: Expr) -> None:
     wrong = ~np.isfinite(array) | (np.abs(array) < _LEAST[dtype_of(scale)])
     if wrong.any():
         raise UserError(f"a scale of {array[wrong].flat[0]:g} stands for no grid: quantize the model again")
+
+
+def _require_one_each(scale: Expr, zero_point: Expr) -> None:
+    """Raise UserError unless every scale has one zero point; one of either may be a scalar or a vector of length 1."""
+    shapes = [list(shape_of(each)) for each in (scale, zero_point)]
+    if shapes[0] != shapes[1] and any(shape not in ([], [1]) for shape in shapes):
+        raise UserError(f"zero points of shape {shapes[1]} do not fit scales of shape {shapes[0]}: each needs its own")
 
 
 def _stands_for_zeros(node: Node, data: Expr, scale: Expr, zero_point: Expr, axis: int) -> bool:
