@@ -137,9 +137,8 @@ def command(
     Paddle's (.json or .pdmodel with .pdiparams), or a tree library's file.
     The library holds code, weights and runtime, and needs libc and libm only.
     """
-    if bundle is not None and target != "host":
-        raise click.UsageError("--bundle names the targets: leave --target out")
-    _check_options(kind, stop_after, verify, dump, bundle, rtol is not None or atol is not None)
+    _check_bundle(bundle, target, kind != "so" or bool(stop_after or verify or dump))
+    _check_options(kind, stop_after, verify, rtol is not None or atol is not None)
     if keep_fp32 and precision == "fp32":
         raise click.UsageError("--keep-fp32 names what a low precision leaves out: give --precision, too")
     request = CompileRequest(
@@ -165,8 +164,7 @@ def command(
         _write_bundle(request, _words(bundle), output or Path(f"{model.stem}.tar"), state)
         return
     computed = _computed_precision(request, state)
-    if verify:
-        _check_runs_here(load_target(target))
+    _check_runs_here(load_target(target), verify)
     path = output or Path(model.stem + _SUFFIXES[kind])
     if not stop_after:
         check_writable(path, folder=kind != "so")
@@ -181,24 +179,30 @@ def command(
         print_pairs([("dump", str(file)) for file in dumper.written])
 
 
-def _check_options(
-    kind: str, stop_after: str | None, verify: bool, dump: tuple[str, ...], bundle: str | None, tolerance: bool
-) -> None:
+def _check_options(kind: str, stop_after: str | None, verify: bool, tolerance: bool) -> None:
     """Raise a usage error for options that do not go together."""
     if tolerance and not verify:
         raise click.UsageError("--rtol and --atol say how near --verify wants the outputs: give --verify too")
     if verify and (kind != "so" or stop_after):
         raise click.UsageError("--verify runs the library: it needs --format so, and no --stop-after")
-    if bundle is not None and not _words(bundle):
+
+
+def _check_bundle(bundle: str | None, target: str, more: bool) -> None:
+    """Raise a usage error for a bundle of nothing, and for options that it does not take."""
+    if bundle is None:
+        return
+    if not _words(bundle):
         raise click.UsageError("--bundle names no target: give some, separated by commas")
-    if bundle and (kind != "so" or stop_after or verify or dump):
+    if target != "host":
+        raise click.UsageError("--bundle names the targets: leave --target out")
+    if more:
         raise click.UsageError("--bundle holds shared libraries: leave --format, --stop-after, --dump and --verify out")
 
 
-def _check_runs_here(target: Target) -> None:
+def _check_runs_here(target: Target, verify: bool) -> None:
     """Raise a usage error for a target whose libraries --verify could not load on this machine."""
     own, other = (each.triple.partition("-")[0] for each in (load_target("host"), target))
-    if own != other:
+    if verify and own != other:
         raise click.UsageError(
             f"--verify runs the library, and this machine is {own}, target '{target.name}' {other}: leave it out, and "
             "look at the library's outputs with 'tilewright run --remote'"

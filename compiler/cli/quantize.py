@@ -71,9 +71,9 @@ Examples:
 @click.option("--latency", is_flag=True, help="Compile both models and measure them.")
 @click.option("--html", type=PATH, help="Write the report as one HTML file.")
 @common_options
-@click.pass_context
+@click.pass_obj
 def command(
-    context: click.Context,
+    state: State,
     model: Path,
     calibration: str | None,
     output: Path | None,
@@ -102,11 +102,8 @@ def command(
     from ...optimizer.quantize.tables import report_figures, report_page, report_tables
     from ..files import check_writable, write_text
 
-    state = context.ensure_object(State)
     check_bits(method, int(bits), group, rounding)
-    check_bound(
-        method, [name for name in ("max_drop", "best_effort") if context.get_parameter_source(name) is not _DEFAULT]
-    )
+    check_bound(method, _given("max_drop", "best_effort"))
     written = output or Path(f"{model.stem}.int{bits}.onnx")
     if written.resolve() == model.resolve():
         raise UserError(f"'{written}' is the model itself: give another file with -o")
@@ -139,3 +136,9 @@ def command(
         for table in report_tables(report, None if state.verbose else _WORST):
             print_table(table.heads, table.rows)
         print_pairs(report_figures(report))
+
+
+def _given(*names: str) -> list[str]:
+    """Return those parameters of the command that the user gave."""
+    source = click.get_current_context().get_parameter_source
+    return [name for name in names if source(name) is not _DEFAULT]
