@@ -92,7 +92,10 @@ def find_manifest(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise UserError(f"{path}: its manifest cannot be read; compile the model again") from None
-    raise UserError(f"{path}: is not made by Tilewright (it has no manifest)")
+    raise UserError(
+        f"{path}: has no manifest of Tilewright: give the folder with its manifest.json, if it was made for a machine "
+        "without an operating system"
+    )
 
 
 def labels_of(manifest: dict[str, Any], index: int) -> tuple[str, ...]:

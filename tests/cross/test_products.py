@@ -152,5 +152,5 @@ def test_what_is_no_bundle_is_a_user_error(tmp_path: Path, data: bytes) -> None:
 def test_what_has_no_manifest_is_a_user_error(tmp_path: Path, data: bytes) -> None:
     for name in ("a.a", "a.o"):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(UserError, match=r"is not made by Tilewright \(it has no manifest\)"):
+        with pytest.raises(UserError, match=r"has no manifest of Tilewright: give the folder"):
             inspect_library(tmp_path / name)
