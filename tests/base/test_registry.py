@@ -38,7 +38,7 @@ def test_an_unknown_name_offers_its_neighbours():
     with pytest.raises(UserError) as caught:
         colours["gren"]
     assert str(caught.value) == "unknown colour 'gren' (did you mean 'green', 'greenish'?)"
-    with pytest.raises(UserError, match="^unknown colour 'xyz'$"):
+    with pytest.raises(UserError, match="^unknown colour 'xyz': it is one of green, greenish$"):
         colours["xyz"]
 
 
