@@ -91,16 +91,20 @@ def _layout(module: IRModule, context: PhaseContext) -> IRModule:
     from ..passes.layout import assign_layouts
     from ..schedules.template import choose_layouts
 
-    accuracy = context.accuracy if context.optimization >= 3 else "exact"
     if context.optimization < 2:
         return assign_layouts(module, lambda work: None)
-    return assign_layouts(module, lambda work: choose_layouts(work, context.target, accuracy))
+    return assign_layouts(module, lambda work: choose_layouts(work, context.target, _accuracy(context)))
+
+
+def _accuracy(context: PhaseContext) -> str:
+    """Return which algorithms the level of optimization lets be chosen."""
+    return context.accuracy if context.optimization >= 3 else "exact"
 
 
 def _schedule(module: IRModule, context: PhaseContext) -> IRModule:
     from .scheduling import schedule
 
-    return schedule(module, context.target, context.origins)
+    return schedule(module, context.target, context.origins, _accuracy(context))
 
 
 def _check_scheduled(module: IRModule, context: PhaseContext) -> None:

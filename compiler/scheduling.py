@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
 
-def schedule(module: IRModule, target: Target, origins: Mapping[str, str] | None = None) -> IRModule:
+def schedule(
+    module: IRModule, target: Target, origins: Mapping[str, str] | None = None, accuracy: str = "exact"
+) -> IRModule:
     """Make a kernel for every group.
 
     lv = fused_conv2d_relu(x, w)  -->  lv = call_tir(fused_conv2d_relu, (x, w), out_ty)
@@ -36,6 +38,7 @@ def schedule(module: IRModule, target: Target, origins: Mapping[str, str] | None
 
     Args:
         origins: the model's node for each variable's name, to name the node that has no kernel.
+        accuracy: which algorithms may be chosen.
 
     Raises:
         UserError: an operator that neither a template nor TVM lowers to one kernel.
@@ -50,7 +53,7 @@ def schedule(module: IRModule, target: Target, origins: Mapping[str, str] | None
         work = workload_of(function)
         if work is not None:
             try:
-                kernel, constants[variable.name_hint] = kernel_of(function, work, target)
+                kernel, constants[variable.name_hint] = kernel_of(function, work, target, accuracy)
             except UserError as error:
                 raise UserError(f"{_origin(module, variable, origins or {})}{error}") from error
             kernels[variable.name_hint] = builder.add_func(kernel, variable.name_hint)
@@ -83,7 +86,9 @@ def _out_types(result: Type) -> list[Type] | Type:
     return list(result.fields) if isinstance(result, TupleType) else result
 
 
-def kernel_of(function: Function, work: Workload, target: Target) -> tuple[PrimFunc, list[Expr]]:
+def kernel_of(
+    function: Function, work: Workload, target: Target, accuracy: str = "exact"
+) -> tuple[PrimFunc, list[Expr]]:
     """Return the scheduled kernel for a group function, with its family and cost as attributes.
 
     Its operands are the function's, then the constants that are returned with it.
@@ -91,7 +96,7 @@ def kernel_of(function: Function, work: Workload, target: Target) -> tuple[PrimF
     from ..schedules.generic.fallback import schedule_generic
     from ..schedules.gpu.fallback import schedule_gpu
 
-    kernel = build_kernel(work, target)
+    kernel = build_kernel(work, target, accuracy=accuracy)
     constants: list[Expr] = []
     if target.is_gpu and not work.is_static:
         raise UserError(

@@ -173,13 +173,22 @@ def choose_layouts(work: Workload, target: Target, accuracy: str = "default") ->
     return narrowed(min(wishes, key=lambda wish: wish[0])[1], work) if wishes else None
 
 
-def build_kernel(work: Workload, target: Target, overrides: Mapping[str, Value] | None = None) -> PrimFunc | None:
-    """Return the kernel of the most specific template that makes this workload; None when there is none."""
+def build_kernel(
+    work: Workload, target: Target, overrides: Mapping[str, Value] | None = None, accuracy: str = "exact"
+) -> PrimFunc | None:
+    """Return the kernel of the most specific template that makes this workload; None when there is none.
+
+    Args:
+        accuracy: which templates without a wish for layouts may be taken; the others were chosen by their layouts.
+    """
     # Imported here, because it imports TVM and the command line's help reads ACCURACIES.
     from .low_precision import with_instructions
 
     wide = widened(work)
+    allowed = ACCURACIES[: ACCURACIES.index(accuracy) + 1]
     for each in candidates(wide, target):
+        if each.layouts is None and each.accuracy not in allowed:
+            continue
         try:
             kernel = each.build(wide, target, Knobs(overrides))
             kernel = (kernel if work.is_static else with_symbols(kernel)).with_attr("tilewright.template", each.name)

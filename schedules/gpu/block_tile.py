@@ -25,15 +25,15 @@ Expr = Any
 
 #: The edges of a block's tile, the largest first; a square tile needs the fewest loads.
 _EDGES = (64, 32)
-_DEPTH = 16
+DEPTH = 16
 #: Floats between two slices of a slab: threads that store neighbours of the depth meet different banks.
 _SKEW = 4
 #: A tile of which less than this share is inside the result costs more than a thread for each element.
 _FILLED = 0.25
 
 
-def write_shared_product(kernel: Kernel, product: Product, target: Target) -> None:
-    """Emit one launch, a block of threads for each tile.
+def write_shared_product(kernel: Kernel, product: Product, target: Target, tile: type[Tile] | None = None) -> None:
+    """Emit one launch, a block of threads for each tile, which ``tile`` writes.
 
     Raises NotApplicable where most of every tile would lie outside of the result.
     """
@@ -44,7 +44,8 @@ def write_shared_product(kernel: Kernel, product: Product, target: Target) -> No
     blocks, threads = product.batch * down * across, _threads_of_tile(edge)
     with T.thread_binding(0, blocks, "blockIdx.x") as block, T.thread_binding(0, threads, "threadIdx.x") as thread:
         first_row, first_column = block // across % down * edge, block % across * edge
-        _Tile(kernel, product, edge, thread, block // (across * down), first_row, first_column).write()
+        writer = tile or Tile
+        writer(kernel, product, edge, thread, block // (across * down), first_row, first_column).write()
 
 
 def _threads_of_tile(edge: int) -> int:
@@ -59,7 +60,7 @@ def _edge(product: Product, target: Target) -> int:
     return next((edge for edge in allowed if tiles[edge] >= target.facts.cores), allowed[-1])
 
 
-class _Tile:
+class Tile:
     """Writes what a thread does for the tile of its block."""
 
     def __init__(
@@ -67,31 +68,30 @@ class _Tile:
     ) -> None:
         self.kernel, self.product, self.edge, self.threads = kernel, product, edge, _threads_of_tile(edge)
         self.thread, self.batch, self.first_row, self.first_column = thread, batch, row, column
-        self.row, self.column = thread // (edge // COLUMNS) * ROWS, thread % (edge // COLUMNS) * COLUMNS
         self.stride = edge + _SKEW
 
     def write(self) -> None:
         """Emit the walk along the depth, then the stores."""
         product = self.product
-        left = T.alloc_buffer((_DEPTH * self.stride,), "float32", scope="shared")
-        right = T.alloc_buffer((_DEPTH * self.stride,), "float32", scope="shared")
+        left = T.alloc_buffer((DEPTH * self.stride,), "float32", scope="shared")
+        right = T.alloc_buffer((DEPTH * self.stride,), "float32", scope="shared")
         sums = T.alloc_buffer((ROWS * COLUMNS,), "float32", scope="local")
         for at in range(ROWS):
             with lane_loop(COLUMNS) as lane:
                 T.buffer_store(sums, tirx.const(0, "float32"), [at * COLUMNS + lane])
-        with T.serial(0, -(-product.depth // _DEPTH)) as slab:
-            first = slab * _DEPTH
+        with T.serial(0, -(-product.depth // DEPTH)) as slab:
+            first = slab * DEPTH
             with self._slab(product.a_by_depth) as (k, at):
                 row = self.first_row + at
                 value = _guarded(self._inside(rows=row, depth=first + k), product.a(self.batch, row, first + k))
-                T.buffer_store(left, value, [k * self.stride + at])
+                T.buffer_store(left, self.shared(value), [k * self.stride + at])
             with self._slab(product.b_by_depth) as (k, at):
                 column = self.first_column + at
                 inside = self._inside(depth=first + k, columns=column)
                 value = _guarded(inside, product.b(self.batch, first + k, column))
-                T.buffer_store(right, value, [k * self.stride + at])
+                T.buffer_store(right, self.shared(value), [k * self.stride + at])
             T.evaluate(T.tvm_storage_sync("shared"))
-            self._multiply(left, right, sums)
+            self.multiply(left, right, sums)
             T.evaluate(T.tvm_storage_sync("shared"))
         with T.serial(0, ROWS) as down, T.serial(0, COLUMNS) as across:
             self._store(sums, down, across)
@@ -102,22 +102,34 @@ class _Tile:
 
         Neighbouring threads take what lies side by side in memory.
         """
-        with T.serial(0, self.edge * _DEPTH // self.threads) as turn:
+        with T.serial(0, self.edge * DEPTH // self.threads) as turn:
             element = turn * self.threads + self.thread
-            fast = _DEPTH if by_depth else self.edge
+            fast = DEPTH if by_depth else self.edge
             inner, outer = element % fast, element // fast
             yield (inner, outer) if by_depth else (outer, inner)
 
-    def _multiply(self, left: Any, right: Any, sums: Any) -> None:
-        with T.serial(0, _DEPTH) as k:
+    def shared(self, value: Expr) -> Expr:
+        """Return what is kept of an element in shared memory."""
+        return value
+
+    def place(self, down: Expr, across: Expr) -> tuple[Expr, Expr]:
+        """Return the row and the column in the tile of a thread's sum, the sums being ROWS by COLUMNS."""
+        wide = self.edge // COLUMNS
+        return self.thread // wide * ROWS + down, self.thread % wide * COLUMNS + across
+
+    def multiply(self, left: Any, right: Any, sums: Any) -> None:
+        """Emit the products of two slabs, which all threads have loaded."""
+        row, column = self.place(0, 0)
+        with T.serial(0, DEPTH) as k:
             for at in range(ROWS):
                 with lane_loop(COLUMNS) as lane:
                     place = at * COLUMNS + lane
-                    one = left[k * self.stride + self.row + at]
-                    T.buffer_store(sums, sums[place] + one * right[k * self.stride + self.column + lane], [place])
+                    value = left[k * self.stride + row + at] * right[k * self.stride + column + lane]
+                    T.buffer_store(sums, sums[place] + value, [place])
 
     def _store(self, sums: Any, down: Expr, across: Expr) -> None:
-        row, column = self.first_row + self.row + down, self.first_column + self.column + across
+        in_row, in_column = self.place(down, across)
+        row, column = self.first_row + in_row, self.first_column + in_column
         value = sums[down * COLUMNS + across]
         inside = self._inside(rows=row, columns=column)
         if inside is None:
@@ -128,7 +140,7 @@ class _Tile:
 
     def _inside(self, **places: Expr) -> Expr | None:
         """Return whether places are inside of the product; None where tiles and slabs fill it."""
-        sizes = {"rows": self.edge, "columns": self.edge, "depth": _DEPTH}
+        sizes = {"rows": self.edge, "columns": self.edge, "depth": DEPTH}
         extents = {name: getattr(self.product, name) for name in places}
         tests = [place < extents[name] for name, place in places.items() if extents[name] % sizes[name]]
         return tirx.all(*tests) if tests else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tvm import tirx
@@ -10,11 +11,12 @@ from tvm import tirx
 from ...knobs import Knobs
 from ...targets.target import Target
 from ...workload import Workload
-from ..kernel import writing
+from ..kernel import Kernel, writing
 from ..template import NotApplicable, template
 from ..vectors import flat_view, split_index
 from .block_tile import write_shared_product
 from .fallback import threads_of
+from .tensor_core import write_tensor_core_product
 from .tile import COLUMNS, Product, write_product
 
 if TYPE_CHECKING:
@@ -56,6 +58,12 @@ def pointwise_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     return kernel.function
 
 
+@template("conv2d", arch="cuda", dtypes=("float32",), accuracy="fast")
+def tensor_core_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
+    """The same as :func:`implicit_gemm_conv2d`, with factors rounded to tf32."""
+    return _gathered_product(work, target, write_tensor_core_product)
+
+
 @template("conv2d", arch="cuda", dtypes=("float32",))
 @template("conv2d", dtypes=("float32",))
 def implicit_gemm_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
@@ -64,6 +72,10 @@ def implicit_gemm_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFu
     result[n, group, o, y, x] = sum over k = (i, ky, kx) of weight[group, o, k] * data[n, group, i, y', x'], the output
     pixels of all images in one row of the product; y' = y * stride + ky * dilation - padding, zero outside the image.
     """
+    return _gathered_product(work, target, write_shared_product)
+
+
+def _gathered_product(work: Workload, target: Target, write: Callable[[Kernel, Product, Target], None]) -> PrimFunc:
     data, weight = work.inputs[:2]
     if len(data.shape) != 4 or any(each.layout for each in (*work.inputs, *work.outputs)):
         raise NotApplicable
@@ -100,6 +112,6 @@ def implicit_gemm_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFu
             b=element,
             logical=logical,
         )
-        write_shared_product(kernel, product, target)
+        write(kernel, product, target)
     assert kernel.function is not None
     return kernel.function

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...knobs import Knobs
 from ...targets.target import Target
 from ...workload import Workload
 from ..access import broadcast_indices
-from ..kernel import writing
+from ..kernel import Kernel, writing
 from ..template import NotApplicable, template
 from ..vectors import flat_view, split_index
 from .block_tile import write_shared_product
 from .fallback import threads_of
+from .tensor_core import write_tensor_core_product
 from .tile import COLUMNS, Product, write_product
 
 if TYPE_CHECKING:
@@ -59,12 +60,22 @@ def tiled_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     return kernel.function
 
 
+@template("matmul", arch="cuda", dtypes=("float32",), accuracy="fast")
+def tensor_core_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
+    """The same as :func:`shared_matmul`, with factors rounded to tf32."""
+    return _blocked_product(work, target, write_tensor_core_product)
+
+
 @template("matmul", arch="cuda", dtypes=("float32",))
 def shared_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     """Any product of matrices, its operands and its result transposed or not, leading dimensions broadcast.
 
     Leading dimensions are rows where one matrix serves all of them.
     """
+    return _blocked_product(work, target, write_shared_product)
+
+
+def _blocked_product(work: Workload, target: Target, write: Callable[[Kernel, Product, Target], None]) -> PrimFunc:
     a_axes, b_axes, out_axes = (work.attr(f"{name}_axes") for name in ("a", "b", "out"))
     a, b = ([each.shape[at] for at in axes] for each, axes in zip(work.inputs[:2], (a_axes, b_axes), strict=True))
     if min(len(a), len(b)) < 2 or any(each.layout for each in (*work.inputs, *work.outputs)):
@@ -98,7 +109,7 @@ def shared_matmul(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
             a_by_depth=a_axes[-1] == len(a) - 1,
             b_by_depth=b_axes[-1] != len(b) - 1,
         )
-        write_shared_product(kernel, product, target)
+        write(kernel, product, target)
     assert kernel.function is not None
     return kernel.function
 

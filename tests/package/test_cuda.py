@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def stand_in(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("STAND_IN_KERNELS", str(folder / "kernels.so"))
 
 
-def check(library: Path, model: Path, inputs: Mapping[str, Array]) -> None:
+def check(library: Path, model: Path, inputs: Mapping[str, Array], tolerance: float = 1e-5) -> None:
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     wanted = session.run(None, dict(inputs))
     with load(library).new_instance() as instance:
@@ -76,7 +76,7 @@ def check(library: Path, model: Path, inputs: Mapping[str, Array]) -> None:
             for array in call.outputs.values():
                 array.reshape(-1).view(np.uint8).fill(0xFF)
             for got, want in zip(dict(call().items()).values(), wanted, strict=True):
-                np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * float(np.abs(want).max()))
+                np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * float(np.abs(want).max()))
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -110,8 +110,17 @@ PRODUCTS: list[tuple[tuple[int, ...], Axes, tuple[int, ...], Axes, Axes]] = [
 ]
 
 
-def products(model: Path) -> dict[str, Array]:
-    """Write a model of all these, each with an operator to fuse behind it; returns inputs for it."""
+def to_tf32(values: Array) -> Array:
+    """Round float32 to 10 bits of fraction, to the nearest."""
+    return ((values.view(np.uint32) + 0x1000) & 0xFFFFE000).astype(np.uint32).view(np.float32)
+
+
+def products(model: Path, made: Callable[[Array], Array] = lambda values: values) -> dict[str, Array]:
+    """Write a model of all these, each with an operator to fuse behind it; returns inputs for it.
+
+    Args:
+        made: makes factors from random numbers.
+    """
     draw = np.random.default_rng(8)
     inputs: dict[str, Array] = {}
     constants: dict[str, Array] = {}
@@ -124,15 +133,15 @@ def products(model: Path) -> dict[str, Array]:
         return made
 
     for at, (data, weight, attributes) in enumerate(CONVOLUTIONS):
-        inputs[f"x{at}"] = draw.standard_normal(data).astype("float32")
-        constants[f"w{at}"] = draw.standard_normal(weight).astype("float32")
+        inputs[f"x{at}"] = made(draw.standard_normal(data).astype("float32"))
+        constants[f"w{at}"] = made(draw.standard_normal(weight).astype("float32"))
         constants[f"c{at}"] = draw.standard_normal(weight[0]).astype("float32")
         nodes.append(helper.make_node("Conv", [f"x{at}", f"w{at}", f"c{at}"], [f"conv{at}"], **attributes))
         nodes.append(helper.make_node("LeakyRelu", [f"conv{at}"], [f"y{at}"], alpha=0.3))
         outputs.append(f"y{at}")
     for at, (a, a_axes, b, b_axes, out_axes) in enumerate(PRODUCTS):
-        inputs[f"a{at}"] = draw.standard_normal(a).astype("float32")
-        inputs[f"b{at}"] = draw.standard_normal(b).astype("float32")
+        inputs[f"a{at}"] = made(draw.standard_normal(a).astype("float32"))
+        inputs[f"b{at}"] = made(draw.standard_normal(b).astype("float32"))
         operands = [transposed(f"a{at}", a_axes, f"at{at}"), transposed(f"b{at}", b_axes, f"bt{at}")]
         nodes.append(helper.make_node("MatMul", operands, [f"m{at}"]))
         nodes.append(helper.make_node("Tanh", [f"m{at}"], [f"t{at}"]))
@@ -150,6 +159,33 @@ def test_products_in_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     templates = [each["template"] for each in read_manifest(library)["kernels"]]
     assert templates.count("implicit_gemm_conv2d") == len(CONVOLUTIONS)
     assert templates.count("shared_matmul") == len(PRODUCTS)
+
+
+def test_products_on_tensor_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str]) -> None:
+    """Factors that tf32 holds give float32's numbers; others are rounded."""
+    model = tmp_path / "products.onnx"
+    inputs = products(model, to_tf32)
+    library = tilewright.compile(model, target="sm_86", accuracy="fast").save(tmp_path / "device.so")
+    stand_in(sources[0], tmp_path, monkeypatch)
+    check(library, model, inputs)
+    templates = [each["template"] for each in read_manifest(library)["kernels"]]
+    assert templates.count("tensor_core_conv2d") == len(CONVOLUTIONS)
+    assert templates.count("tensor_core_matmul") == len(PRODUCTS)
+    longer = {name: values * np.float32(1 + 2**-13) for name, values in inputs.items()}
+    check(library, model, longer, tolerance=1e-3)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check(library, model, longer)
+
+
+def test_turing_has_no_tf32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "compile_cubin", lambda source, architecture: EMPTY_CUBIN)
+    model = tmp_path / "products.onnx"
+    products(model)
+    library = tilewright.compile(model, target="sm_75", accuracy="fast").save(tmp_path / "device.so")
+    assert not {each["template"] for each in read_manifest(library)["kernels"]} & {
+        "tensor_core_conv2d",
+        "tensor_core_matmul",
+    }
 
 
 FAILURES = {
@@ -194,9 +230,9 @@ def test_without_a_compiler_there_is_a_sentence(tmp_path: Path, monkeypatch: pyt
 
 
 @needs_nvrtc
-@pytest.mark.parametrize("name", ["transformer", "products"])
-def test_cubins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Every kernel of a model is a function of the cubin, for every architecture."""
+@pytest.mark.parametrize(("name", "accuracy"), [("transformer", "exact"), ("products", "exact"), ("products", "fast")])
+def test_cubins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, accuracy: str) -> None:
+    """Every kernel of a model is a function of the cubin, for every architecture; tf32 from Ampere on."""
     made: list[tuple[str, bytes]] = []
 
     def compile_cubin(source: str, name: str) -> bytes:
@@ -206,12 +242,12 @@ def test_cubins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> N
     monkeypatch.setattr(drivers, "compile_cubin", compile_cubin)
     model = tmp_path / "model.onnx"
     _ = products(model) if name == "products" else export(name, model)
-    library = tilewright.compile(model, target="sm_86").save(tmp_path / "device.so")
+    library = tilewright.compile(model, target="sm_86", accuracy=accuracy).save(tmp_path / "device.so")
     ((source, own),) = made
     assert own in library.read_bytes()
     kernels = re.findall(r"__global__ void (\w+)", source)
     assert kernels
-    for architecture in ARCHITECTURES:
+    for architecture in ARCHITECTURES[accuracy == "fast" :]:
         cubin = nvrtc.compile_cubin(source, architecture)
         assert cubin[:4] == b"\x7fELF"
         assert int.from_bytes(cubin[18:20], "little") == 190

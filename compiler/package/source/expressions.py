@@ -275,7 +275,6 @@ def _broadcast(printer: Printer, expr: Expr) -> str:
 
 def _call(printer: Printer, call: Call) -> str:
     name = str(call.op.name).rpartition(".")[2]
-    dtype = dtype_of(call)
     if name == "shift_left":
         return printer.shifted_left(*call.args)
     if name in _INFIX_CALLS:
@@ -284,7 +283,7 @@ def _call(printer: Printer, call: Call) -> str:
     if name in _CALLS:
         return _CALLS[name](printer, call)
     operands = ", ".join(map(printer.expression, call.args))
-    return f"{printer.function(name, dtype)}({operands})"
+    return f"{printer.function(name, dtype_of(call))}({operands})"
 
 
 def _extern(printer: Printer, call: Call) -> str:
