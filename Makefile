@@ -31,7 +31,7 @@ $(VENV)/.demo: setup.cfg | $(BIN)/python
 # torch stands apart and first: the version is exact, and a package index of one's own for it is given by PIP_TORCH_ARGS.
 $(VENV)/.test: setup.cfg | $(BIN)/python
 	$(PIP) $(PIP_TORCH_ARGS) torch==2.13.0
-	$(PIP) --editable '.[test]'
+	$(PIP) --editable '.[test,cuda]'
 	@touch $@
 
 $(VENV)/.bench: setup.cfg | $(VENV)/.test
