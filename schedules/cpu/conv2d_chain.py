@@ -27,7 +27,7 @@ from ..template import template
 from .chain_geometry import Chain, layouts
 from .chain_rows import Ring, StageKernel, end_of_rows_read, first_row_read, rows_read
 from .conv2d import DirectWriter, blocked
-from .depthwise_conv2d import DepthwiseWriter
+from .depthwise_writer import DepthwiseWriter
 from .partition import Grid
 from .register_tile import NEAREST, prefetch_line
 from .window import Place, WindowWriter

@@ -8,31 +8,34 @@ that a column of data is loaded once for all taps that read it.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-from tvm.tirx.script.builder import ir as T
+from typing import TYPE_CHECKING
 
 from ...knobs import Knobs
 from ...layout import Layout
 from ...targets.target import Target
 from ...workload import Workload
-from ..bindings import dtype_of
 from ..kernel import writing
+from ..low_precision import LowTensor
 from ..template import CPUS, NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
+from .depthwise_rows import DepthwiseRowsWriter
+from .depthwise_writer import DepthwiseWriter
 from .register_tile import multiplies_by_lane, tile_shape
-from .window import Convolution, Place, WindowWriter
+from .window import Convolution
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
-Expr = Any
 #: Data and weights of integer convolutions.
 BYTES = ("uint8", "int8")
 #: Products of so many bytes sum exactly in single precision: each is under 2^15, their sum under 2^24.
 EXACT_TAPS = 512
 #: Pixels of a tile where rows of registers do not wait for lanes: most images are multiples of 14 or 7 wide.
 PIXELS_BY_LANE = 14
+#: Rows of a tile that shares rows of data: two leave registers for a 3x3 window's weights.
+TILE_ROWS = 2
+#: Taps of a window up to which its weights stay in registers.
+TAPS_HELD = 9
 
 
 def layouts(work: Workload, target: Target) -> Workload:
@@ -57,7 +60,10 @@ def depthwise_conv2d(work: Workload, target: Target, knobs: Knobs) -> PrimFunc:
     rows, _ = tile_shape(target)
     tile = knobs.choice("tile", range(1, 16), default=PIXELS_BY_LANE if multiplies_by_lane(target) else rows)
     with writing(work) as kernel:
-        DepthwiseWriter(kernel, conv, target).write(1, tile)
+        if multiplies_by_lane(target) and _shares_rows(work, conv):
+            DepthwiseRowsWriter(kernel, conv, target, TILE_ROWS).write(1, max(1, tile // TILE_ROWS))
+        else:
+            DepthwiseWriter(kernel, conv, target).write(1, tile)
     assert kernel.function is not None
     return kernel.function
 
@@ -71,39 +77,8 @@ def _require_depthwise(work: Workload) -> None:
         raise NotApplicable
 
 
-class DepthwiseWriter(WindowWriter):
-    """Sums over taps, a vector of channels' elements times a vector of their weights, in single precision."""
-
-    def rows_outside(self, channel_tiles: int, parts: int) -> bool:
-        """Deal as the pointwise convolution before it does: weights and data are each read once, whoever has them."""
-        conv = self.conv
-        return conv.batch * conv.height * conv.width >= channel_tiles * conv.lanes
-
-    def sum_tile(self, place: Place, clipped: bool) -> None:
-        """Loop over the kernel's rows, its columns unrolled."""
-        low, high = self.conv.tap_rows(place.row)
-        forward_only = multiplies_by_lane(self.target)
-        with T.serial(0, high - low) as clipped_row:
-            for tap in range(self.conv.kernel[1]):
-                pixels = self.pixels_inside(place, tap) if clipped else None
-                if pixels is None or pixels:
-                    self._tap(place, low + clipped_row, tap, clipped_row if forward_only else None, pixels)
-
-    def _tap(self, place: Place, tap_row: Expr, tap: int, clipped_row: Expr | None, pixels: list[int] | None) -> None:
-        self.sums.multiply_add(
-            lambda pixel, lane: as_float(
-                self.data[(place.image, place.block, *self.data_pixel(place, pixel, tap_row, tap, clipped_row), lane)]
-            ),
-            lambda vector, lane: as_float(self.weight[place.block, 0, tap_row, tap, lane]),
-            pixels,
-        )
-
-    def result(self, pixel: Expr, vector: Expr, lane: Expr) -> Expr:
-        """Return a sum in the element type that the anchor of the workload has."""
-        total = self.sums.sum(pixel, vector, lane)
-        return total if self.data.dtype == "float32" else total.astype("int32")
-
-
-def as_float(value: Expr) -> Expr:
-    """Return a number in single precision."""
-    return value if dtype_of(value) == "float32" else value.astype("float32")
+def _shares_rows(work: Workload, conv: Convolution) -> bool:
+    """Return whether a tile of several rows pays: little to hold, and elements that loads of pairs take as they are."""
+    data = work.inputs[0]
+    plain = data.dtype == "float32" and not isinstance(data, LowTensor)
+    return plain and math.prod(conv.kernel) <= TAPS_HELD and conv.out_height >= TILE_ROWS

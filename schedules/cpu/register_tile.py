@@ -79,6 +79,13 @@ class RegisterTile:
         for sums in (*self._sums, *self._totals):
             self._set_zero(sums)
 
+    def zero(self, rows: Iterable[int]) -> None:
+        """Set the accumulators of some rows, known now, to zero."""
+        for row in rows:
+            for sums in self._sums:
+                with T.vectorized(0, self.lanes) as lane:
+                    T.buffer_store(sums, tirx.const(0, self.dtype), [row, lane])
+
     def _set_zero(self, sums: Any) -> None:
         with T.unroll(0, self.rows) as row, T.vectorized(0, self.lanes) as lane:
             T.buffer_store(sums, tirx.const(0, self.dtype), [row, lane])
@@ -110,6 +117,15 @@ class RegisterTile:
             return
         for row in rows:
             self._row(row, element, weight)
+
+    def multiply(
+        self, element: Callable[[Expr, Expr], Expr], weight: Callable[[int, Expr], Expr], rows: Iterable[int]
+    ) -> None:
+        """Set some rows, known now, to their first product, in place of setting them to zero and adding it."""
+        for row in rows:
+            for vector, sums in enumerate(self._sums):
+                with T.vectorized(0, self.lanes) as lane:
+                    T.buffer_store(sums, element(row, lane) * weight(vector, lane), [row, lane])
 
     def steps(
         self,

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -226,16 +227,21 @@ class WindowWriter:
             if not self.conv.all_inside(column, size):
                 self._tile(place._replace(column=column, turn=place.turn + index), size, clipped=True)
 
-    def _tile(self, place: Place, size: int, clipped: bool) -> None:
-        conv = self.conv
+    def begin_tile(self, size: int) -> None:
+        """Set the sums of a tile of so many columns to zero."""
         self.sums.clear(size)
 
-        def logical(pixel: Expr, vector: Expr, lane: Expr) -> list[Expr]:
-            y, x = place.row, place.column + pixel
-            if conv.out_width != self.image_width:
-                y, x = divide(y * conv.out_width + x, self.image_width)
-            return [place.image, (place.block + vector) * conv.lanes + lane, y, x]
+    def logical(self, place: Place, pixel: Expr, vector: Expr, lane: Expr) -> list[Expr]:
+        """Return the output's logical indices of a sum of the tile."""
+        conv = self.conv
+        y, x = place.row, place.column + pixel
+        if conv.out_width != self.image_width:
+            y, x = divide(y * conv.out_width + x, self.image_width)
+        return [place.image, (place.block + vector) * conv.lanes + lane, y, x]
 
+    def _tile(self, place: Place, size: int, clipped: bool) -> None:
+        self.begin_tile(size)
+        logical = partial(self.logical, place)
         self._prefetch_operands(logical)
         self._claim_next_row(logical)
         self.sum_tile(place, clipped)
@@ -263,13 +269,18 @@ class WindowWriter:
                 for vector in range(self.sums.vectors):
                     prefetch_line(buffer, stored_indices(tensor, logical(pixel, vector, 0)), NEAREST)
 
+    def claims_output(self) -> bool:
+        """Return whether the kernel does little else than write memory that other cores have used."""
+        conv = self.conv
+        return self.target.facts.cores > 1 and conv.in_channels * conv.kernel[0] * conv.kernel[1] <= LITTLE
+
     def _claim_next_row(self, logical: Callable[[Expr, Expr, Expr], list[Expr]]) -> None:
         """Fetch the tile of the output below this one, to write it, in kernels that do little else than write.
 
         Memory that another core has used last must be taken from its cache, which stores wait for one after the other.
         """
         conv = self.conv
-        if self.target.facts.cores == 1 or conv.in_channels * conv.kernel[0] * conv.kernel[1] > LITTLE:
+        if not self.claims_output():
             return
         line = max(1, CACHE_LINE // conv.lanes)
         with T.unroll(0, -(-self.sums.rows // line)) as at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from convolutions import axes, convolution, reference
@@ -100,3 +101,11 @@ def test_winograd(data, target, tile, batch, in_channels, out_channels):
         return
     kernel = build(data.draw, template_named("winograd_conv2d", work, target), stored, target)
     assert_kernel_computes(kernel, stored, target, reference(stored), tolerance=2e-5)
+
+
+@RULES
+@given(st.data(), machines(), st.integers(1, 3), st.integers(2, 37), axes(6), axes(19))
+def test_depthwise_by_tiles_of_two_rows(data, target, batch, channels, rows, columns):
+    """As for ARM, whose multiply-adds by lane choose these tiles; they need no such instruction."""
+    target = replace(target, features=target.features | {"asimd"})
+    check(data.draw, "depthwise_conv2d", convolution(batch, (channels, channels, channels), rows, columns), target)
