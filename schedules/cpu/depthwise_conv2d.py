@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from ...knobs import Knobs
 from ...layout import Layout
 from ...targets.target import Target
-from ...workload import Workload
+from ...workload import LowTensor, Workload
 from ..kernel import writing
-from ..low_precision import LowTensor
 from ..template import CPUS, NotApplicable, template
 from .conv2d import blocked, epilogue_layouts
 from .depthwise_rows import DepthwiseRowsWriter
