@@ -148,7 +148,7 @@ def _measure(order: Order, tell: Tell) -> Cell:
         openers |= {name: _opener(name, subject, inputs, order.threads) for name in order.peers}
         for name, opener in openers.items():
             tell(name)
-            standings[name], peer = _admit(name, opener, model, reference)
+            standings[name], peer = admit(name, opener, lambda got: _error(model, got, reference), MOST_ERROR)
             if peer:
                 ready[name] = peer
         tell(_MEASURING)
@@ -174,18 +174,25 @@ def _open_ours(stack: ExitStack, order: Order, inputs: Arrays) -> Peer:
     return Peer(OURS, library.bind(inputs, out=buffers), lambda: buffers)
 
 
-def _admit(name: str, opener: Callable[[], Peer], model: BenchModel, reference: Arrays) -> tuple[Standing, Peer | None]:
-    """Return a contender that runs and computes what the reference does, or why there is none."""
+def admit(
+    name: str, opener: Callable[[], Peer], error_of: Callable[[Mapping[str, np.ndarray]], float], most: float
+) -> tuple[Standing, Peer | None]:
+    """Return a contender that runs and computes what the reference does, or why there is none.
+
+    Args:
+        error_of: how far outputs lie from the reference's.
+        most: the largest error that is let pass.
+    """
     try:
         peer = opener()
         peer.run()
-        error = _error(model, peer.outputs(), reference)
+        error = error_of(peer.outputs())
     except ImportError as missing:
         return Standing(name, failure=f"not installed: {missing}"), None
     except Exception as refusal:  # each runtime has exception classes of its own, without a common base
         return Standing(name, failure=sentence(refusal)), None
-    if not error <= MOST_ERROR:
-        wrong = f"its outputs lie {error:.1e} from {REFERENCE}'s, relative to the largest"
+    if not error <= most:
+        wrong = f"its outputs lie {error:.1e} from {REFERENCE}'s, relative to theirs"
         return Standing(name, peer.name, error=error if math.isfinite(error) else None, failure=wrong), None
     return Standing(name, peer.name, error=error), peer
 

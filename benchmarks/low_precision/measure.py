@@ -18,13 +18,17 @@ from tilewright.compiler.measure.peers import Peer, open_peer
 from tilewright.compiler.measure.statistics import ratio_of, summarize
 
 from .. import zoo_models as zoo_models  # adds its rows to MODELS
-from ..cell import OURS, REFERENCE, Cell, Standing
-from ..isolation import Died, Failed, Tell, isolated, sentence
+from ..cell import OURS, REFERENCE, Cell, Standing, admit
+from ..isolation import Died, Failed, Tell, isolated
 from ..models import MODELS, Arrays, BenchModel
 from ..peers.peer import Subject
 from .scheme import SCHEMES, Bar
 
 OURS_FP32 = "tilewright fp32"
+
+
+#: Norm of the difference, relative to the reference's, that is let pass: zeros would be as far off.
+MOST_ERROR = 1.0
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def _measure(order: Order, tell: Tell) -> LowCell:
         }
         for name, opener in openers.items():
             tell(name)
-            standings[name], peer = _admit(name, opener, model, reference)
+            standings[name], peer = admit(name, opener, lambda got: _error(model, got, reference), MOST_ERROR)
             if peer:
                 ready[name] = peer
         tell("measuring")
@@ -124,21 +128,6 @@ def _open(stack: ExitStack, library: Path, inputs: Arrays, threads: int) -> Peer
     loaded = stack.enter_context(runtime.load(library, threads=threads))
     buffers = {spec.name: np.full(spec.static_shape, np.nan, spec.dtype) for spec in loaded.outputs}
     return Peer(OURS, loaded.bind(inputs, out=buffers), lambda: buffers)
-
-
-def _admit(name: str, opener: Callable[[], Peer], model: BenchModel, reference: Arrays) -> tuple[Standing, Peer | None]:
-    """Return a contender that runs with its error, or why there is none."""
-    try:
-        peer = opener()
-        peer.run()
-        error = _error(model, peer.outputs(), reference)
-    except ImportError as missing:
-        return Standing(name, failure=f"not installed: {missing}"), None
-    except Exception as refusal:  # each runtime has exception classes of its own, without a common base
-        return Standing(name, failure=sentence(refusal)), None
-    if not math.isfinite(error):
-        return Standing(name, peer.name, failure=f"its outputs are not those of {REFERENCE}, or not finite"), None
-    return Standing(name, peer.name, error=error), peer
 
 
 def _error(model: BenchModel, got: Mapping[str, np.ndarray], reference: Arrays) -> float:

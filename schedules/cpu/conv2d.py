@@ -163,21 +163,7 @@ class DirectWriter(WindowWriter):
         else:
             self.data = read_often(self.data, conv.lanes, conv.out_blocks * conv.kernel[0] * conv.kernel[1])
 
-    def sum_tile(self, place: Place, clipped: bool) -> None:
-        """Loop over blocks of input channels and the window; at a border over its columns first, one by one.
-
-        A real loop lies between two columns, so that LLVM does not keep for the second what the first has loaded:
-        there are no registers for it.
-        """
-        if not clipped:
-            self._blocks(place, None, None)
-            return
-        for tap in range(self.conv.kernel[1]):
-            pixels = self.pixels_inside(place, tap)
-            if pixels:
-                self._blocks(place, tap, pixels)
-
-    def _blocks(self, place: Place, tap: int | None, pixels: list[int] | None) -> None:
+    def sum_blocks(self, place: Place, tap: int | None, pixels: list[int] | None) -> None:
         """Loop over blocks of input channels; the last may hold fewer channels than a vector."""
         step = 1 if self.conv.planar else self.conv.lanes
         full, rest = divmod(self.conv.in_channels, step)
@@ -191,14 +177,7 @@ class DirectWriter(WindowWriter):
             self._window(place, full, rest, tap, pixels)
 
     def _window(self, place: Place, in_block: Expr, channels: int, tap: int | None, pixels: list[int] | None) -> None:
-        """Loop over the kernel's rows that meet data, and over its columns if none is given."""
-        low, high = self.conv.tap_rows(place.row)
-        with T.serial(0, high - low) as clipped_row:
-            if tap is not None:
-                self._channels(place, in_block, channels, (low + clipped_row, tap), pixels)
-                return
-            with T.serial(0, self.conv.kernel[1]) as column:
-                self._channels(place, in_block, channels, (low + clipped_row, column), None)
+        self.each_tap(place, tap, lambda taps: self._channels(place, in_block, channels, taps, pixels))
 
     def _channels(
         self, place: Place, in_block: Expr, channels: int, taps: tuple[Expr, Expr], pixels: list[int] | None

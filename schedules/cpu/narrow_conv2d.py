@@ -76,17 +76,8 @@ class _NarrowWriter(WindowWriter):
         height, width = self.conv.kernel
         return FoldedTile(rows, vectors, self.vector, self.in_blocks * height * width)
 
-    def sum_tile(self, place: Place, clipped: bool) -> None:
-        """Loop over blocks of input channels and the window; at a border over its columns first, one by one."""
-        if not clipped:
-            self._blocks(place, None, None)
-            return
-        for tap in range(self.conv.kernel[1]):
-            pixels = self.pixels_inside(place, tap)
-            if pixels:
-                self._blocks(place, tap, pixels)
-
-    def _blocks(self, place: Place, tap: int | None, pixels: list[int] | None) -> None:
+    def sum_blocks(self, place: Place, tap: int | None, pixels: list[int] | None) -> None:
+        """Loop over blocks of input channels and the window."""
         taps = self.conv.kernel[0] * (self.conv.kernel[1] if tap is None else 1)
         for first, size, count in starts(balanced(self.in_blocks, max(1, EXACT_DEPTH // taps))):
             with T.serial(0, count) as part:
@@ -95,13 +86,7 @@ class _NarrowWriter(WindowWriter):
                 self.sums.flush()
 
     def _window(self, place: Place, block: Expr, tap: int | None, pixels: list[int] | None) -> None:
-        low, high = self.conv.tap_rows(place.row)
-        with T.serial(0, high - low) as clipped_row:
-            if tap is not None:
-                self._step(place, block, (low + clipped_row, tap), pixels)
-                return
-            with T.serial(0, self.conv.kernel[1]) as column:
-                self._step(place, block, (low + clipped_row, column), None)
+        self.each_tap(place, tap, lambda taps: self._step(place, block, taps, pixels))
 
     def _step(self, place: Place, block: Expr, taps: tuple[Expr, Expr], pixels: list[int] | None) -> None:
         self.sums.multiply_add(

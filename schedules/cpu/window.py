@@ -152,8 +152,32 @@ class WindowWriter:
         return RegisterTile(rows, vectors, conv.lanes, depth, step=self.multiply_add)
 
     def sum_tile(self, place: Place, clipped: bool) -> None:
-        """Emit the reduction of one tile into ``self.sums``; a clipped tile's column is a number."""
+        """Emit the reduction of one tile into ``self.sums``; a clipped tile's column is a number.
+
+        At a border the window's columns go first, one by one. A real loop lies between two of them, so that LLVM does
+        not keep for the second what the first has loaded: there are no registers for it.
+        """
+        if not clipped:
+            self.sum_blocks(place, None, None)
+            return
+        for tap in range(self.conv.kernel[1]):
+            pixels = self.pixels_inside(place, tap)
+            if pixels:
+                self.sum_blocks(place, tap, pixels)
+
+    def sum_blocks(self, place: Place, tap: int | None, pixels: list[int] | None) -> None:
+        """Sum all input channels under one column of the kernel and some pixels, or under all of both."""
         raise NotImplementedError
+
+    def each_tap(self, place: Place, tap: int | None, body: Callable[[tuple[Expr, Expr]], None]) -> None:
+        """Emit ``body`` for the kernel's rows that meet data, and for all of its columns if none is given."""
+        low, high = self.conv.tap_rows(place.row)
+        with T.serial(0, high - low) as clipped_row:
+            if tap is not None:
+                body((low + clipped_row, tap))
+                return
+            with T.serial(0, self.conv.kernel[1]) as column:
+                body((low + clipped_row, column))
 
     def result(self, pixel: Expr, vector: Expr, lane: Expr) -> Expr:
         """Return a lane of the convolution's result."""
